@@ -1,0 +1,45 @@
+# Each target does all its own set-up: a fresh machine needs Python 3.11+ and make, nothing else.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+PIP_FLAGS := --quiet --disable-pip-version-check --no-input
+
+.PHONY: up test lint types format check bench lock
+
+up: $(VENV)/.up
+	exec "$(VENV)/bin/cdr" up $(ARGS)
+
+test: $(VENV)/.dev
+	"$(VENV)/bin/python" -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	"$(VENV)/bin/ruff" check .
+	"$(VENV)/bin/ruff" format --check .
+
+types: $(VENV)/.dev
+	"$(VENV)/bin/mypy"
+
+format: $(VENV)/.dev
+	"$(VENV)/bin/ruff" check --fix .
+	"$(VENV)/bin/ruff" format .
+
+check: lint types test
+
+# Solves the dependencies again and writes the pinned, hashed requirement files.
+lock: $(VENV)/.dev
+	"$(VENV)/bin/python" -m pip install $(PIP_FLAGS) uv
+	bash requirements/lock "$(VENV)/bin/uv"
+
+$(VENV)/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
+	"$(PYTHON)" -m venv "$(VENV)"
+
+$(VENV)/.up: $(VENV)/bin/python requirements/up.txt pyproject.toml
+	"$(VENV)/bin/python" -m pip install $(PIP_FLAGS) --require-hashes -r requirements/up.txt
+	"$(VENV)/bin/python" -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
+	@touch "$@"
+
+$(VENV)/.dev: $(VENV)/.up requirements/dev.txt
+	"$(VENV)/bin/python" -m pip install $(PIP_FLAGS) --require-hashes -r requirements/dev.txt
+	@touch "$@"

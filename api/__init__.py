@@ -1,0 +1,1 @@
+"""The receiver: takes a CDR, makes it durable, answers. No database, no enrichment."""

@@ -1,0 +1,1 @@
+"""The `cdr` command, the embedded servers, the supervisor and the simulator."""

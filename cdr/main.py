@@ -1,0 +1,5 @@
+"""The `cdr` command."""
+
+
+def main() -> None:
+    """Run the command line."""

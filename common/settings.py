@@ -1,0 +1,184 @@
+"""Every setting of the product: one frozen group a concern, read from the environment once a process."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from common.errors import ConfigurationError
+
+Account = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+DEFAULT_ACCOUNT = "default"
+_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
+
+
+class EnvironmentOrFile(EnvSettingsSource):
+    """The environment, in which `NAME_FILE` may name a file that holds the value of `NAME`."""
+
+    def _load_env_vars(self) -> dict[str, str | None]:
+        values: dict[str, str | None] = dict(os.environ)
+        for name, value in os.environ.items():
+            if not (name.startswith("CDR_") and name.endswith("_FILE") and value):
+                continue
+            try:
+                values[name.removesuffix("_FILE")] = Path(value).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"{name}: cannot read {value}: {error}") from error
+        return {name.lower(): value for name, value in values.items() if value}
+
+
+class Group(BaseSettings):
+    """What all groups share: the prefix, the source, and that they do not change."""
+
+    model_config = SettingsConfigDict(env_prefix="CDR_", frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic names the arguments
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the arguments, then the environment, and nothing else."""
+        return init_settings, EnvironmentOrFile(settings_cls)
+
+
+def _url_scheme(*schemes: str) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        if urlsplit(value.get_secret_value()).scheme not in schemes:
+            raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is no time zone of the IANA database, such as Asia/Jerusalem") from error
+    return value
+
+
+class RedisSettings(Group):
+    """Where the queues are. The address may hold a password, so it is a secret."""
+
+    redis_url: Annotated[SecretStr, _url_scheme("redis", "rediss", "unix")]
+    ack_level: Literal["fsync", "redis"] = "fsync"
+    ack_replicas: int = Field(default=0, ge=0, le=16)
+    ack_timeout_ms: int = Field(default=5000, ge=100, le=60000)
+
+
+class DatabaseSettings(Group):
+    """Where the rows go. The address may hold a password, so it is a secret."""
+
+    database_url: Annotated[SecretStr, _url_scheme("postgresql", "postgres")]
+
+
+class AccountDefaults(Group):
+    """What holds for an account of which `cdr.accounts` says nothing else."""
+
+    time_zone: Annotated[str, AfterValidator(_zone)] = "Asia/Jerusalem"
+    time_rule: Literal["auto", "local", "utc"] = "auto"
+    time_fallback: Literal["local", "utc"] = "local"
+    duration_includes_wait: bool = False
+    default_region: str = Field(default="IL", pattern=r"^[A-Z]{2}$")
+
+
+def _split_secrets(value: object) -> object:
+    """Turn `account:secret,account:secret` into pairs; an account may have two while they rotate."""
+    if not isinstance(value, str):
+        return value
+    pairs = []
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        account, separator, secret = part.partition(":")
+        if not separator or not _SECRET.fullmatch(secret):
+            raise ValueError("must be account:secret,... with secrets of 16 or more letters, digits, - and _")
+        pairs.append((account, secret))
+    return tuple(pairs)
+
+
+class ReceiverSettings(Group):
+    """The receiver's address, its secrets and its limits."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str | None = None
+    receiver_secrets: Annotated[
+        tuple[tuple[Account, SecretStr], ...], NoDecode, BeforeValidator(_split_secrets)
+    ] = ()
+    receiver_debug: bool = False
+    max_body_bytes: int = Field(default=33_554_432, ge=1024)
+    quarantine_bytes_per_day: int = Field(default=268_435_456, ge=0)
+
+    @model_validator(mode="after")
+    def _secret_unless_loopback(self) -> Self:
+        if not self.receiver_secrets and not is_loopback(self.host):
+            raise ValueError(
+                f"CDR_RECEIVER_SECRETS must be set (account:secret) because CDR_HOST is {self.host}: "
+                "only a loopback address may go without"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` is reached from this machine only."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(value: object) -> object:
+    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[
+    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split)
+]
+
+
+class RecordingSettings(Group):
+    """Where recordings may come from and where they are kept."""
+
+    recordings_url: Annotated[str, Field(pattern=r"^file:///.+")]
+    recording_hosts: CommaSeparated = ()
+    recording_allow_networks: Networks = ()
+    recording_max_bytes: int = Field(default=536_870_912, ge=1024)
+
+
+class LogSettings(Group):
+    """How log lines look: `json` for machines, `console` for people."""
+
+    log_format: Literal["json", "console"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+AnyGroup = TypeVar("AnyGroup", bound=Group)
+
+
+def load(group: type[AnyGroup]) -> AnyGroup:
+    """Read one group from the environment; raise ConfigurationError naming each wrong variable."""
+    try:
+        return group()
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_describe(line) for line in error.errors())) from error
+
+
+def _describe(line: Any) -> str:
+    field = str(line["loc"][0]) if line["loc"] else ""
+    message = line["msg"].removeprefix("Value error, ")
+    if line["type"] == "missing":
+        message = "is required"
+    return f"CDR_{field.upper()}: {message}" if field else message
