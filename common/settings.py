@@ -114,9 +114,7 @@ class ReceiverSettings(Group):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: str | None = None
-    receiver_secrets: Annotated[
-        tuple[tuple[Account, SecretStr], ...], NoDecode, BeforeValidator(_split_secrets)
-    ] = ()
+    receiver_secrets: Annotated[tuple[tuple[Account, SecretStr], ...], NoDecode, BeforeValidator(_split_secrets)] = ()
     receiver_debug: bool = False
     max_body_bytes: int = Field(default=33_554_432, ge=1024)
     quarantine_bytes_per_day: int = Field(default=268_435_456, ge=0)
@@ -144,9 +142,7 @@ def _split(value: object) -> object:
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Networks = Annotated[
-    tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split)
-]
+Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
 class RecordingSettings(Group):
