@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from importlib import resources
+from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -20,7 +21,7 @@ Cursor = psycopg.Cursor[TupleRow]
 _WAIT = frozenset({"08", "25", "40", "53", "55", "57", "58", "F0", "XX"})
 _WAIT_FOR_SCHEMA = frozenset({"0A", "26", "28", "3D", "3F", "42"})
 
-_SESSION = {
+_SESSION: dict[str, Any] = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
@@ -94,7 +95,7 @@ def connect(url: str, application: str) -> Connection:
     return psycopg.connect(url, application_name=application, autocommit=True, **_SESSION)
 
 
-@lru_cache(maxsize=None)
+@cache
 def statement(package: str, name: str) -> bytes:
     """Read one SQL file of a package, such as ("worker", "insert_new_cdrs")."""
     return resources.files(package).joinpath("sql", f"{name}.sql").read_bytes().strip()
