@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from common.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import signal
-    from collections.abc import Iterator, Mapping
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.02

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import quote
 
 from cdr.embedded_server import HOST, EmbeddedServer, package_folder
 from cdr.launch import launched
 from common.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SETTINGS = {
     "bind": HOST,

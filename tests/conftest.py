@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import tempfile
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -16,9 +16,6 @@ import redis
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import free_port, running
 from cdr.embedded_valkey import EmbeddedValkey
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PASSWORD = "only-for-tests"
 TEMPLATE = "migrated_template"
@@ -29,6 +26,8 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="cdr-tests-", ignore_cleanup_errors=True) as folder:
+        # Where PostgreSQL must run as another user than root, that user has to reach its folder.
+        Path(folder).chmod(0o711)
         yield Path(folder)
 
 
