@@ -1,0 +1,89 @@
+"""The servers that tests run against: one PostgreSQL and one Valkey for each pytest process, started when first wanted."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import uuid
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+import redis
+
+from cdr.embedded_postgres import EmbeddedPostgres
+from cdr.embedded_server import free_port, running
+from cdr.embedded_valkey import EmbeddedValkey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PASSWORD = "only-for-tests"
+TEMPLATE = "migrated_template"
+# Test data need not outlive the test; Valkey keeps its real settings, because its fsync is what is tested.
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="cdr-tests-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_folder: Path) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(server_folder / "postgres", free_port(), PASSWORD, NOT_DURABLE)
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server(server_folder: Path) -> Iterator[EmbeddedValkey]:
+    server = EmbeddedValkey(server_folder / "valkey", free_port(), PASSWORD)
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: EmbeddedPostgres) -> str:
+    execute(postgres_server, f"CREATE DATABASE {TEMPLATE}")
+    # The runner may not be there yet while the product is being put together; then the template is empty.
+    with suppress(ModuleNotFoundError):
+        importlib.import_module("migrations.apply").migrate(postgres_server.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    with temporary_database(postgres_server, f"TEMPLATE {migrated_template}") as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    with temporary_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(valkey_server: EmbeddedValkey) -> str:
+    with redis.Redis.from_url(valkey_server.url()) as connection:
+        connection.flushall()
+    return valkey_server.url()
+
+
+@contextmanager
+def temporary_database(server: EmbeddedPostgres, options: str = "") -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    execute(server, f"CREATE DATABASE {name} {options}")
+    try:
+        yield server.url(name)
+    finally:
+        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def execute(server: EmbeddedPostgres, statement: str) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(statement)
