@@ -6,11 +6,11 @@ import html
 import json
 import re
 from typing import Annotated, NamedTuple, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import urllib3
 from pydantic import AfterValidator, SecretStr
-from urllib3.util import Timeout
+from urllib3.util import Timeout, Url, parse_url
 
 from common.errors import ConfigurationError
 from common.settings import Group, load
@@ -47,9 +47,7 @@ class Poster:
     """
 
     def __init__(self, url: str, timeout: float = DEFAULT_TIMEOUT_SECONDS, connections: int = 1) -> None:
-        _check_address(url)
-        parts = urlsplit(url)
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._path = _parse_address(url).request_uri
         self._pool = urllib3.connection_from_url(
             url, maxsize=connections, block=True, timeout=Timeout(timeout), retries=False
         )
@@ -95,21 +93,20 @@ def receiver_url(url: str | None) -> str:
     return url if url is not None else load(_SenderSettings).receiver_url.get_secret_value()
 
 
-def _check_address(url: str) -> str:
+def _parse_address(url: str) -> Url:
     try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits:
-        # The address holds the secret, so the message does not repeat it.
-        raise ConfigurationError("the receiver's address must be http://HOST[:PORT]/PATH or https://...")
-    return url
+        address = parse_url(url)
+    except urllib3.exceptions.LocationParseError:
+        address = Url()
+    if address.scheme not in ("http", "https") or not address.host:
+        # The address holds the secret, so the message does not repeat it, nor does the error it came from.
+        raise ConfigurationError("the receiver's address must be http://HOST[:PORT]/PATH or https://...") from None
+    return address
 
 
 def _check_setting(value: SecretStr) -> SecretStr:
     try:
-        _check_address(value.get_secret_value())
+        _parse_address(value.get_secret_value())
     except ConfigurationError as error:
         raise ValueError(str(error)) from error
     return value

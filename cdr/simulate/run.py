@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cdr.post_cdr import Poster, receiver_url
+from cdr.post_cdr import DEFAULT_TIMEOUT_SECONDS, Poster, receiver_url
 from cdr.simulate.calls import CDRS_A_CALL, DEFAULT_CALLS_AN_HOUR, CallFactory
 from cdr.simulate.recordings import serve_recordings
 from cdr.simulate.senders import Senders
@@ -40,7 +40,8 @@ class SimulateOptions:
 
     `url`: the receiver's full address (None: CDR_RECEIVER_URL). `rate`: CDRs a second, second deliveries included
     (None: full speed). `count`: distinct CDRs (None or 0: until interrupted). `seed`: repeats a run byte for byte;
-    None: calls that end now and never came before. `acked`: the file for the acked identities.
+    None: calls that end now and never came before. `acked`: the file for the acked identities. An answer is waited
+    for `timeout_seconds`.
     """
 
     url: str | None = None
@@ -51,6 +52,7 @@ class SimulateOptions:
     acked: Path | None = None
     connections: int = 16
     serve_recordings: bool = False
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
 
 def run_simulation(options: SimulateOptions) -> int:
@@ -59,7 +61,8 @@ def run_simulation(options: SimulateOptions) -> int:
         _check(options)
         with ExitStack() as stack:
             tally = Tally(stack.enter_context(options.acked.open("w", encoding="utf-8")) if options.acked else None)
-            poster = stack.enter_context(Poster(receiver_url(options.url), connections=options.connections))
+            url = receiver_url(options.url)
+            poster = stack.enter_context(Poster(url, options.timeout_seconds, options.connections))
             base = stack.enter_context(serve_recordings()) if options.serve_recordings else NO_RECORDINGS
             seconds = _post_all(options, poster, tally, base)
     except (ConfigurationError, OSError) as error:
