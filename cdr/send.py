@@ -55,7 +55,7 @@ def _reencode(data: bytes, body_format: BodyFormat) -> Iterator[Body | str]:
     from common.wire import Fields, read_body
 
     for element in read_body(data).elements:
-        yield encode_body(element.fields, body_format) if isinstance(element, Fields) else str(element)
+        yield encode_body(element.fields, body_format) if isinstance(element, Fields) else element.error
 
 
 def _send_part(poster: Poster, name: str, part: Body | str) -> bool:

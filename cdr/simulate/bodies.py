@@ -21,6 +21,8 @@ CONTENT_TYPES = {"json": "application/json", "xmlrpc": "text/xml", "form": "appl
 # The specification sends these in the JSON CDR alone.
 _JSON_ONLY = frozenset({"seconds_waiting_in_queue", "OriginalivrUniqueID"})
 _INT32 = 2**31
+# A fraction that was read from a file as a Decimal is a number again in JSON.
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -34,7 +36,7 @@ class Body(NamedTuple):
 def encode_body(fields: Mapping[str, Any], body_format: BodyFormat) -> Body:
     """Write one CDR as the specification shows the format."""
     if body_format == "json":
-        return Body(msgspec.json.encode(fields), CONTENT_TYPES["json"])
+        return Body(_ENCODER.encode(fields), CONTENT_TYPES["json"])
     if body_format == "xmlrpc":
         return xmlrpc_body(fields)
     return Body(urlencode(_texts(fields)).encode(), CONTENT_TYPES["form"])
@@ -42,7 +44,7 @@ def encode_body(fields: Mapping[str, Any], body_format: BodyFormat) -> Body:
 
 def array_body(cdrs: Sequence[Mapping[str, Any]]) -> Body:
     """Write CDRs as one JSON array."""
-    return Body(msgspec.json.encode(cdrs), CONTENT_TYPES["json"])
+    return Body(_ENCODER.encode(cdrs), CONTENT_TYPES["json"])
 
 
 def xmlrpc_body(fields: Mapping[str, Any], integer: str = "i4", encoding: str = "utf-8") -> Body:
@@ -101,7 +103,7 @@ def _text(value: object) -> str:
         return value
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return str(value)
-    return "" if value is None else msgspec.json.encode(value).decode()
+    return "" if value is None else _ENCODER.encode(value).decode()
 
 
 def _xml_value(name: str, value: object, integer: str) -> str:

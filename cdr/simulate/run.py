@@ -123,25 +123,23 @@ def paced(posts: Iterable[Post], rate: float | None) -> Iterator[Post]:
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and let more of them change nothing."""
+    """Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and let more of them change nothing to the end."""
     if current_thread() is not main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def interrupt(_number: int, _frame: object) -> None:
-        # A terminal's Ctrl-C reaches this process twice when a supervisor passes it on.
+        # A terminal's Ctrl-C comes twice when a supervisor passes it on, the second while the process is ending.
         for number in before:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    try:
-        for number in before:
-            signal.signal(number, interrupt)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for number in before:
+        signal.signal(number, interrupt)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _bar() -> Progress:

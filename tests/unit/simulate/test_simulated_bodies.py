@@ -37,6 +37,10 @@ def test_json_holds_the_fields_as_they_are() -> None:
         assert body.content_type == "application/json"
 
 
+def test_a_decimal_is_a_number_in_json() -> None:
+    assert encode_body({"price": Decimal("7.10")}, "json").data == b'{"price":7.10}'
+
+
 @pytest.mark.parametrize("integer", ["i4", "int", "i8"])
 def test_xmlrpc_holds_the_same_fields_for_every_tag_of_integers(integer: str) -> None:
     for cdr in CDRS:
