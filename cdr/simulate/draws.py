@@ -17,13 +17,13 @@ class Weighted(Generic[T]):
     """Values that are drawn as often as their weights say; the weights need not add up to anything."""
 
     def __init__(self, weights: Mapping[T, float]) -> None:
-        self.values = tuple(weights)
+        self._values = tuple(weights)
         self._steps = tuple(accumulate(weights.values()))[:-1]
         self._total = sum(weights.values())
 
     def draw(self, rng: random.Random) -> T:
         """Draw one value."""
-        return self.values[bisect(self._steps, rng.random() * self._total)]
+        return self._values[bisect(self._steps, rng.random() * self._total)]
 
 
 def skewed_seconds(rng: random.Random, median: float, longest: int) -> int:

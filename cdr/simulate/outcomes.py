@@ -47,7 +47,6 @@ _STATUSES = {
     "Attended CDR leg2": Weighted({"ANSWER": 100}),
     "Auto forward": Weighted(_DIALLED),
 }
-CALL_TYPES = tuple(_STATUSES)
 QUEUED_TYPES = frozenset({"Queue", "Click 2 Queue Incoming"})
 
 # Statuses of calls in which nothing rang and nobody waited have no entry.

@@ -137,9 +137,12 @@ def _signals_interrupt() -> Iterator[None]:
 
     for number in before:
         signal.signal(number, interrupt)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _bar() -> Progress:

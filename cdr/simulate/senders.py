@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from cdr.simulate.tally import Outcome, Tally
     from cdr.simulate.traffic import Post
 
-TRIES = 3
-_PAUSE_SECONDS = 0.2
+# The provider's own count and spacing are unpublished: three tries, close together.
+_PAUSES_SECONDS = (0.2, 0.4)
 
 
 class Senders:
@@ -81,11 +81,12 @@ class Senders:
             self._error = error
 
     def _deliver(self, post: Post) -> Answer:
-        """Post until it is taken, a few times at most, with a pause that doubles."""
-        for attempt in range(TRIES):
-            answer = self._poster.post(post.body, post.content_type)
-            if answer.taken or attempt == TRIES - 1 or self._stopping.wait(_PAUSE_SECONDS * 2**attempt):
+        """Post until it is taken, or has been tried often enough, or the run is being stopped."""
+        answer = self._poster.post(post.body, post.content_type)
+        for pause_seconds in _PAUSES_SECONDS:
+            if answer.taken or self._stopping.wait(pause_seconds):
                 break
+            answer = self._poster.post(post.body, post.content_type)
         return answer
 
 

@@ -4,6 +4,7 @@ import json
 import socket
 import xmlrpc.client
 from pathlib import Path
+from threading import Thread
 from urllib.parse import parse_qs
 
 import pytest
@@ -77,7 +78,6 @@ def test_an_answer_that_does_not_come_is_a_timeout() -> None:
 
 def test_a_connection_that_is_closed_in_between_is_no_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        from threading import Thread
 
         def hang_up() -> None:
             connection, _ = listener.accept()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from itertools import islice
 
 import pytest
 
@@ -34,6 +35,13 @@ def test_as_many_distinct_cdrs_are_posted_as_asked_for(count: int) -> None:
 def test_without_a_count_the_stream_goes_on() -> None:
     stream = make_posts(CallFactory(1), 1)
     assert all(next(stream).cdrs for _ in range(3000))
+
+
+def test_the_stream_ends_with_its_calls_and_their_second_deliveries() -> None:
+    calls = list(islice(CallFactory(1), 400))
+    stream = list(make_posts(calls, 1))
+    assert len(deliveries_of(stream)) == sum(map(len, calls))
+    assert sum(len(post.cdrs) for post in stream) > sum(map(len, calls))
 
 
 def test_a_small_share_is_delivered_twice_and_none_more_often() -> None:
