@@ -136,6 +136,14 @@ class NewJob:
             ("SADD", "rq:queues", queue_key(self.queue)),
         ]
 
+    def scheduled_commands(self, scheduled_key: str, due: float) -> list[tuple[Any, ...]]:
+        """Return the Redis commands that keep the job until `due`, in seconds since the epoch."""
+        return [
+            ("HSET", job_key(self.job_id), *_flatten({**self._hash(), "status": "scheduled"})),
+            ("ZADD", scheduled_key, due, self.job_id),
+            ("SADD", "rq:queues", queue_key(self.queue)),
+        ]
+
     def _hash(self) -> dict[str, Any]:
         now = timestamp()
         data = JobSerializer.dumps([self.function, None, [PAYLOAD_VERSION, *self.arguments], {}])

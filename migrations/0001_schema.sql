@@ -383,3 +383,11 @@ BEGIN
     RETURN made;
 END $$;
 COMMENT ON FUNCTION cdr.make_partitions IS 'Makes the partitions of the months ahead and of those the default partition holds rows of; returns how many.';
+
+-- The key of a call id, as the worker computes it (common/identity.py): each part after its own length, so that
+-- ("ab", "c") and ("a", "bc") differ.
+CREATE FUNCTION cdr.call_key(account text, call_id text) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT encode(substr(sha256(convert_to(
+        length(account) || ':' || account || length(call_id) || ':' || call_id, 'UTF8')), 1, 16), 'hex')::uuid
+$$;
+COMMENT ON FUNCTION cdr.call_key IS 'The call_key of a call id: finds its rows in cdr.cdrs and cdr.calls by index.';

@@ -9,7 +9,7 @@ from common.delivery import Delivery
 from common.job_queue import JobSerializer
 from common.postgres import Cursor, statement
 from worker.merge_deliveries import in_order
-from worker.pipeline import Knowledge, enrich, received_at
+from worker.pipeline import Knowledge, enrich
 from worker.rows import as_json, make_row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,10 +54,7 @@ def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, Delivery
             "provider_times": [arrival.provider_time for arrival in arrivals],
         },
     )
-    return {
-        identity: _delivery(delivery_id, place, received, account, body_format, fields, notes)
-        for identity, delivery_id, place, received, account, body_format, fields, notes in cursor
-    }
+    return {identity: _delivery(*columns) for identity, *columns in cursor}
 
 
 def _read_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, list[Delivery]]:
@@ -65,9 +62,8 @@ def _read_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, li
     accounts = {arrival.identity: arrival.deliveries[0].account for arrival in arrivals}
     cursor.execute(statement("worker", "read_deliveries"), {"identities": list(accounts)})
     kept: dict[bytes, list[Delivery]] = {}
-    for identity, delivery_id, place, received, body_format, fields, notes in cursor:
-        delivery = _delivery(delivery_id, place, received, accounts[identity], body_format, fields, notes)
-        kept.setdefault(identity, []).append(delivery)
+    for identity, *columns in cursor:
+        kept.setdefault(identity, []).append(_delivery(*columns, accounts[identity]))
     return kept
 
 
@@ -80,7 +76,7 @@ def _keep(cursor: Cursor, arrival: Arrivals, deliveries: list[Delivery]) -> None
                 "provider_time": arrival.provider_time,
                 "delivery_id": delivery.delivery_id,
                 "delivery_place": delivery.place,
-                "received_at": received_at(delivery),
+                "received_at": delivery.received_at,
                 "format": delivery.format,
                 "fields": as_json(delivery.fields),
                 "notes": list(delivery.notes),
@@ -98,14 +94,13 @@ def _replace_rows(cursor: Cursor, rows: list[tuple[Any, ...]]) -> None:
     cursor.execute(statement("worker", "update_merged_cdrs"))
 
 
-def _delivery(
-    delivery_id: str, place: int, received: datetime, account: str, body_format: str, fields: str, notes: list[str]
-) -> Delivery:
-    microseconds = (received - _EPOCH) // (_EPOCH.resolution)
+def _delivery(*columns: Any) -> Delivery:
+    """Rebuild a delivery from the columns that both statements read."""
+    delivery_id, place, received, body_format, fields, notes, account = columns
     return Delivery(
         delivery_id.replace("-", ""),
         place,
-        microseconds,
+        (received - _EPOCH) // _EPOCH.resolution,
         account,
         body_format,
         JobSerializer.loads(fields.encode()),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from common.call_codes import direction_of, outcome_of
 from common.cdr import Cdr, read_cdr
@@ -36,19 +35,13 @@ def enrich(deliveries: list[Delivery], knowledge: Knowledge) -> Cdr:
     """Make one record of all deliveries of a CDR; raises NotACdr when they name no call."""
     ordered = in_order(deliveries)
     merged = merge(ordered)
-    cdr = read_cdr(ordered[0].account, received_at(ordered[0]), merged.fields, merged.payload)
+    cdr = read_cdr(ordered[0].account, ordered[0].received_at, merged.fields, merged.payload)
     account = knowledge.accounts.of(cdr.account)
     for stage in STAGES:
         stage(cdr, account)
     knowledge.directory.fill_in(cdr)
     cdr.problems.update((note, note) for note in merged.notes)
     return cdr
-
-
-def received_at(delivery: Delivery) -> datetime:
-    """Return when a delivery was received, aware and UTC, to the microsecond."""
-    seconds, microseconds = divmod(delivery.received_at_us, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
 
 
 def _set_start(cdr: Cdr, account: Account) -> None:

@@ -10,7 +10,6 @@ import msgspec
 from common.cdr import Cdr
 from common.delivery import Delivery
 from common.identity import call_key, cdr_identity, provider_time
-from worker.pipeline import received_at
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -81,8 +80,8 @@ def make_row(cdr: Cdr, deliveries: list[Delivery], loaded_at: datetime) -> tuple
         first.format,
         first.delivery_id,
         first.place,
-        received_at(first),
-        received_at(last),
+        first.received_at,
+        last.received_at,
         len(deliveries),
         loaded_at,
     )
