@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -29,6 +30,11 @@ class Delivery(msgspec.Struct, array_like=True, frozen=True):
     fields: dict[str, Any]
     notes: tuple[str, ...] = ()
 
+    @property
+    def received_at(self) -> datetime:
+        """When it was received, aware and UTC, to the microsecond."""
+        return instant(self.received_at_us)
+
 
 class QuarantinedBody(msgspec.Struct, array_like=True, frozen=True):
     """A body, or one element of an array, that could not be taken as a CDR.
@@ -44,3 +50,14 @@ class QuarantinedBody(msgspec.Struct, array_like=True, frozen=True):
     error: str
     headers: dict[str, str]
     body: bytes
+
+    @property
+    def received_at(self) -> datetime:
+        """When it was received, aware and UTC, to the microsecond."""
+        return instant(self.received_at_us)
+
+
+def instant(microseconds: int) -> datetime:
+    """Turn microseconds since the epoch into an aware UTC time, exactly."""
+    whole, rest = divmod(microseconds, 1_000_000)
+    return datetime.fromtimestamp(whole, UTC).replace(microsecond=rest)

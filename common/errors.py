@@ -6,7 +6,8 @@
     ├── Rejected                 the sender's fault: answered, kept in quarantine, never retried
     │   ├── Unreadable           the body cannot be parsed
     │   ├── NotACdr              parsed, but it names no call
-    │   └── TooLarge             over a limit; answered, not kept
+    │   ├── TooLarge             over a limit; answered, not kept
+    │   └── TooSlow              the body did not end in time; answered, not kept
     ├── Transient                ours or a neighbour's: tried again until it works
     │   ├── QueueUnavailable     Redis does not answer, or does not confirm
     │   ├── DatabaseUnavailable  PostgreSQL does not answer, is full, read-only, restarting or busy
@@ -53,6 +54,12 @@ class TooLarge(Rejected):
     """The body, or what it decompresses to, is over the limit."""
 
     reason = "too_large"
+
+
+class TooSlow(Rejected):
+    """The body did not end within its time."""
+
+    reason = "too_slow"
 
 
 class Transient(CdrError):

@@ -37,9 +37,10 @@ def translate(error: psycopg.Error) -> CdrError:
     sqlstate = error.sqlstate
     text = str(error).strip() or type(error).__name__
     if sqlstate is None:
-        if isinstance(error, psycopg.DataError):
-            return RefusedByDatabase(text)
-        return DatabaseUnavailable(text)
+        # The driver's own errors: a connection that broke waits, a value that it cannot send is refused.
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return DatabaseUnavailable(text)
+        return RefusedByDatabase(text)
     if sqlstate[:2] in _WAIT:
         return DatabaseUnavailable(f"{text} (SQLSTATE {sqlstate})")
     if sqlstate[:2] in _WAIT_FOR_SCHEMA:

@@ -1,0 +1,68 @@
+"""Writes jobs to Redis so that they survive a crash of it: one MULTI, then its own word that the AOF is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from common.errors import QueueUnavailable
+from common.job_queue import NewJob
+from common.redis_client import commit_connection, translated
+from common.settings import RedisSettings
+
+
+class DurableQueue:
+    """One connection to Redis, used by one writer at a time."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._level = settings.ack_level
+        self._replicas = settings.ack_replicas
+        self._timeout_seconds = settings.ack_timeout_ms / 1000
+        self._connection = commit_connection(settings.redis_url.get_secret_value())
+
+    async def write(self, jobs: Sequence[NewJob]) -> None:
+        """Queue all jobs or none, and return once they are durable at the chosen level.
+
+        Raises QueueUnavailable when that is not certain: the jobs may then be there or not.
+        """
+        commands: list[tuple[Any, ...]] = [
+            ("MULTI",),
+            *(command for job in jobs for command in job.commands()),
+            ("EXEC",),
+        ]
+        if self._level == "fsync":
+            # The timeout of WAITAOF ends a wait that ours would cut off, so that the connection stays in step.
+            commands.append(("WAITAOF", 1, self._replicas, int(self._timeout_seconds * 800)))
+        with translated():
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    replies = await self._send(commands)
+            except BaseException:
+                # Replies may still be on their way, and the next write must not read them as its own.
+                await self._connection.disconnect(nowait=True)
+                raise
+        self._check(replies)
+
+    async def _send(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        await self._connection.connect()  # type: ignore[no-untyped-call]
+        await self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
+        return [await self._connection.read_response() for _ in commands]
+
+    def _check(self, replies: list[Any]) -> None:
+        confirmation = replies.pop() if self._level == "fsync" else None
+        results = replies[-1]
+        refused = [result for result in results if isinstance(result, redis.RedisError)]
+        if refused:
+            raise QueueUnavailable(f"Redis refused a write: {refused[0]}")
+        if confirmation is not None and (confirmation[0] < 1 or confirmation[1] < self._replicas):
+            raise QueueUnavailable(
+                f"Redis did not confirm in {self._timeout_seconds} s that the write is on disk "
+                f"(local {confirmation[0]} of 1, replicas {confirmation[1]} of {self._replicas})"
+            )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.disconnect()

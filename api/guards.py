@@ -1,0 +1,112 @@
+"""What stands before any parsing: who sends, and how much."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from hashlib import sha256
+from typing import Any
+
+from common.errors import TooLarge, TooSlow
+from common.settings import DEFAULT_ACCOUNT, ReceiverSettings
+
+READ_SECONDS = 30
+_SECRET_HEADERS = ("auth", "cookie", "key", "token", "secret", "referer", "signature")
+
+
+class SenderGone(Exception):
+    """The sender hung up before its body was whole."""
+
+
+class Accounts:
+    """Knows the account that each secret address belongs to."""
+
+    def __init__(self, settings: ReceiverSettings) -> None:
+        self._digests = [(account, _digest(secret.get_secret_value())) for account, secret in settings.receiver_secrets]
+
+    def of(self, secret: str | None) -> str | None:
+        """Return the account of an address's secret, None for a wrong one.
+
+        Takes the same time for every secret. With no secrets set only the bare address counts.
+        """
+        if not self._digests:
+            return DEFAULT_ACCOUNT if secret is None else None
+        given = _digest(secret or "")
+        found = None
+        for account, digest in self._digests:
+            if hmac.compare_digest(given, digest):
+                found = account
+        return found
+
+
+def _digest(secret: str) -> bytes:
+    return sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+async def read_whole_body(scope: Any, receive: Any, limit: int) -> bytes:
+    """Return the request's body as it came, at most `limit` bytes.
+
+    Raises TooLarge, TooSlow or SenderGone.
+    """
+    declared = header(scope, b"content-length") or b"0"
+    if declared.isdigit() and int(declared) > limit:
+        raise TooLarge(f"the body has {int(declared)} bytes, the limit is {limit}")
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await _read(receive, limit)
+    except TimeoutError:
+        raise TooSlow(f"the body did not end within {READ_SECONDS} s") from None
+
+
+def header(scope: Any, name: bytes) -> bytes | None:
+    """Return a request header by its lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+async def _read(receive: Any, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise SenderGone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"the body has more than {limit} bytes")
+        if not message.get("more_body", False) and not chunks:
+            return bytes(chunk)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def kept_headers(scope: Any) -> dict[str, str]:
+    """Return the request's headers for the quarantine, without those that may hold a secret."""
+    headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    return {
+        name: value.replace("\0", "") for name, value in headers if not any(word in name for word in _SECRET_HEADERS)
+    }
+
+
+class QuarantineBudget:
+    """Bounds how many bytes a day an account may put into quarantine, so that a broken sender fills no disk."""
+
+    def __init__(self, bytes_per_day: int) -> None:
+        self._limit = bytes_per_day
+        self._day = 0
+        self._used: dict[str, int] = {}
+
+    def take(self, account: str, size: int, received_at_us: int) -> bool:
+        """Count a body; False when the account's day is full and it is not to be kept."""
+        day = received_at_us // 86_400_000_000
+        if day != self._day:
+            self._day, self._used = day, {}
+        used = self._used.get(account, 0) + size
+        if used > self._limit:
+            return False
+        self._used[account] = used
+        return True

@@ -1,0 +1,97 @@
+"""A small web server for the recordings that simulated CDRs name: real audio, and now and then not there yet."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import wave
+from contextlib import contextmanager
+from functools import lru_cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SAMPLES_A_SECOND = 8000
+_TONES_HZ = (330, 392, 440, 494, 523, 587, 659, 784)
+# The provider's file may come minutes after its CDR: one name in this many is not found the first time.
+_LATE_ONE_IN = 10
+
+
+@contextmanager
+def serve_recordings() -> Iterator[str]:
+    """Serve recordings on a free loopback port until the block ends; gives the address to put before their names."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _RecordingHandler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="recordings", daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def is_late(name: str) -> bool:
+    """Tell whether the recording of this name answers 404 the first time it is asked for."""
+    return crc32(name.encode()) % _LATE_ONE_IN == 0
+
+
+@lru_cache(maxsize=len(_TONES_HZ))
+def tone(hertz: int, seconds: float = 1.0) -> bytes:
+    """Make a WAV file: one channel of 16-bit samples, 8,000 a second, as telephony has them."""
+    samples = (
+        int(9000 * math.sin(2 * math.pi * hertz * i / _SAMPLES_A_SECOND))
+        for i in range(int(_SAMPLES_A_SECOND * seconds))
+    )
+    file = io.BytesIO()
+    with wave.open(file, "wb") as audio:
+        audio.setnchannels(1)
+        audio.setsampwidth(2)
+        audio.setframerate(_SAMPLES_A_SECOND)
+        audio.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
+    return file.getvalue()
+
+
+class _RecordingHandler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD of any `/<name>.mp3`."""
+
+    protocol_version = "HTTP/1.1"
+    # An open connection that nobody uses must not hold its thread for ever.
+    timeout = 30
+    _asked_for: set[str] = set()  # noqa: RUF012 - shared by the requests on purpose
+    _lock = Lock()
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def _answer(self, *, with_body: bool) -> None:
+        body = self._find()
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Type", "audio/wav" if body else "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def _find(self) -> bytes:
+        """Give the audio of the name that is asked for; nothing if there is none, or none yet."""
+        if not self.path.endswith(".mp3") or (is_late(self.path) and self._first_time()):
+            return b""
+        return tone(_TONES_HZ[crc32(self.path.encode()) % len(_TONES_HZ)])
+
+    def _first_time(self) -> bool:
+        with self._lock:
+            first = self.path not in self._asked_for
+            self._asked_for.add(self.path)
+        return first
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the progress bar has the terminal."""

@@ -1,0 +1,151 @@
+"""The command `cdr simulate`: posts simulated calls to a receiver and accounts for each of them."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import current_thread, main_thread
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cdr.post_cdr import DEFAULT_TIMEOUT_SECONDS, Poster, receiver_url
+from cdr.simulate.calls import CDRS_A_CALL, DEFAULT_CALLS_AN_HOUR, CallFactory
+from cdr.simulate.recordings import serve_recordings
+from cdr.simulate.senders import Senders
+from cdr.simulate.tally import Tally
+from cdr.simulate.traffic import TRAFFIC_FORMATS, Post, TrafficFormat, make_posts
+from common.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+NO_RECORDINGS = "http://recordings.invalid"
+# At full speed the simulated clock keeps about the pace of the real one if this many CDRs are posted a second.
+_FULL_SPEED_CDRS_A_SECOND = 1000.0
+# A rate is kept although the receiver is slow, until this many posts wait for it.
+_PACED_BACKLOG = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateOptions:
+    """The options of `cdr simulate`.
+
+    `url`: the receiver's full address (None: CDR_RECEIVER_URL). `rate`: CDRs a second, second deliveries included
+    (None: full speed). `count`: distinct CDRs (None or 0: until interrupted). `seed`: repeats a run byte for byte;
+    None: calls that end now and never came before. `acked`: the file for the acked identities. An answer is waited
+    for `timeout_seconds`.
+    """
+
+    url: str | None = None
+    rate: float | None = None
+    count: int | None = None
+    format: TrafficFormat = "mixed"
+    seed: int | None = None
+    acked: Path | None = None
+    connections: int = 16
+    serve_recordings: bool = False
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+
+
+def run_simulation(options: SimulateOptions) -> int:
+    """Run to the end or to SIGINT or SIGTERM; exit code 0: all acked, 1: not all, 2: wrong usage."""
+    try:
+        _check(options)
+        with ExitStack() as stack:
+            tally = Tally(stack.enter_context(options.acked.open("w", encoding="utf-8")) if options.acked else None)
+            url = receiver_url(options.url)
+            poster = stack.enter_context(Poster(url, options.timeout_seconds, options.connections))
+            base = stack.enter_context(serve_recordings()) if options.serve_recordings else NO_RECORDINGS
+            seconds = _post_all(options, poster, tally, base)
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"cdr simulate: {error}\n")
+        return 2
+    sys.stdout.write(tally.summary(seconds) + "\n")
+    return 0 if tally.acked == tally.sent else 1
+
+
+def _check(options: SimulateOptions) -> None:
+    if options.rate is not None and options.rate <= 0:
+        raise ConfigurationError("--rate must be over 0")
+    if options.count is not None and options.count < 0:
+        raise ConfigurationError("--count must be 0 or more")
+    if options.connections < 1:
+        raise ConfigurationError("--connections must be 1 or more")
+    if options.format not in TRAFFIC_FORMATS:
+        raise ConfigurationError(f"--format must be one of {', '.join(TRAFFIC_FORMATS)}")
+
+
+def _post_all(options: SimulateOptions, poster: Poster, tally: Tally, recordings_base: str) -> float:
+    """Post until the stream ends or a signal ends it; gives the seconds it took."""
+    began = monotonic()
+    backlog = _PACED_BACKLOG if options.rate else 2 * options.connections
+    try:
+        with _signals_interrupt(), Senders(poster, tally, options.connections, backlog) as senders, _bar() as bar:
+            task = bar.add_task("sent", total=options.count or None)
+            for post in paced(posts_of(options, recordings_base), options.rate):
+                senders.send(post)
+                bar.update(task, completed=tally.sent)
+    except KeyboardInterrupt:
+        # What was begun has been finished; the summary tells how far it came.
+        pass
+    return monotonic() - began
+
+
+def posts_of(options: SimulateOptions, recordings_base: str = NO_RECORDINGS) -> Iterator[Post]:
+    """Make the posts of a run: those of its seed, or else new ones whose calls end as they are posted."""
+    if options.seed is not None:
+        seed, start, calls_an_hour = options.seed, None, DEFAULT_CALLS_AN_HOUR
+    else:
+        seed, start = random.SystemRandom().getrandbits(63), datetime.now(UTC)
+        calls_an_hour = 3600 * (options.rate or _FULL_SPEED_CDRS_A_SECOND) / CDRS_A_CALL
+    calls = CallFactory(seed, start, recordings_base, calls_an_hour)
+    return make_posts(calls, seed, options.format, options.count or None)
+
+
+def paced(posts: Iterable[Post], rate: float | None) -> Iterator[Post]:
+    """Hand out posts at `rate` CDRs a second by the clock, however long the last ones took; None: at once."""
+    began = monotonic()
+    cdrs = 0
+    for post in posts:
+        if rate:
+            sleep(max(0.0, began + cdrs / rate - monotonic()))
+        cdrs += len(post.cdrs)
+        yield post
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and let more of them change nothing to the end."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def interrupt(_number: int, _frame: object) -> None:
+        # A terminal's Ctrl-C comes twice when a supervisor passes it on, the second while the process is ending.
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _bar() -> Progress:
+    """Make a progress bar on stderr, which shows itself to people only."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())

@@ -1,0 +1,96 @@
+"""Threads that post side by side as the provider does: each post is tried again until it is answered HTTP 200."""
+
+from __future__ import annotations
+
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from cdr.post_cdr import Answer, Poster
+    from cdr.simulate.tally import Outcome, Tally
+    from cdr.simulate.traffic import Post
+
+# The provider's own count and spacing are unpublished: three tries, close together.
+_PAUSES_SECONDS = (0.2, 0.4)
+
+
+class Senders:
+    """A line of posts and the threads that work it off.
+
+    `backlog` posts may wait in the line; then `send` waits too. Leaving the block waits until the line is worked off,
+    or, when it is left with an exception, drops what waits and only finishes what has been begun. OSError: the tally
+    could not be written.
+    """
+
+    def __init__(self, poster: Poster, tally: Tally, threads: int, backlog: int) -> None:
+        self._poster = poster
+        self._tally = tally
+        self._line: Queue[Post | None] = Queue(backlog)
+        self._stopping = Event()
+        self._error: OSError | None = None
+        self._threads = [Thread(target=self._work, name=f"sender-{i}", daemon=True) for i in range(threads)]
+
+    def send(self, post: Post) -> None:
+        """Put a post in the line."""
+        self._raise_error()
+        self._line.put(post)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._stopping.set()
+            self._drop_waiting()
+        for _ in self._threads:
+            self._line.put(None)
+        for thread in self._threads:
+            thread.join()
+        if kind is None:
+            self._raise_error()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _drop_waiting(self) -> None:
+        try:
+            while True:
+                self._line.get_nowait()
+        except Empty:
+            return
+
+    def _work(self) -> None:
+        while (post := self._line.get()) is not None:
+            # After an error the line is still emptied, or the one who fills it would wait for ever.
+            if self._error is None:
+                self._work_off(post)
+
+    def _work_off(self, post: Post) -> None:
+        try:
+            self._tally.note(post.cdrs, "sent")
+            self._tally.note(post.cdrs, _judge(self._deliver(post)))
+        except OSError as error:
+            self._error = error
+
+    def _deliver(self, post: Post) -> Answer:
+        """Post until it is taken, or has been tried often enough, or the run is being stopped."""
+        answer = self._poster.post(post.body, post.content_type)
+        for pause_seconds in _PAUSES_SECONDS:
+            if answer.taken or self._stopping.wait(pause_seconds):
+                break
+            answer = self._poster.post(post.body, post.content_type)
+        return answer
+
+
+def _judge(answer: Answer) -> Outcome:
+    if answer.stored:
+        return "acked"
+    return "quarantined" if answer.taken and answer.err is not None else "failed"

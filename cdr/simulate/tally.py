@@ -1,0 +1,69 @@
+"""The account of a simulation: what became of each CDR that was posted."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cdr.simulate.traffic import SentCdr
+
+Outcome: TypeAlias = Literal["sent", "acked", "quarantined", "failed"]
+# A second delivery comes a few hundred posts behind the first, so this many are enough to know a CDR again; a
+# simulation that runs for weeks must not remember all of them.
+_REMEMBERED = 100_000
+
+
+class Tally:
+    """Counts distinct CDRs by what became of them; once acked, a CDR stays acked.
+
+    `acked_file` gets one line for each acked CDR, at once: call id, type, time, caller extension, target extension,
+    with tabs between. Used from several threads.
+    """
+
+    def __init__(self, acked_file: TextIO | None = None) -> None:
+        self._acked_file = acked_file
+        self._outcomes: OrderedDict[SentCdr, Outcome] = OrderedDict()
+        self._counts: Counter[Outcome] = Counter()
+        self._lock = Lock()
+
+    def note(self, cdrs: Iterable[SentCdr], outcome: Outcome) -> None:
+        """Note what became of a post's CDRs: `sent` as it goes out, one of the others when it is over."""
+        with self._lock:
+            for cdr in cdrs:
+                self._note(cdr, outcome)
+
+    def _note(self, cdr: SentCdr, outcome: Outcome) -> None:
+        before = self._outcomes.get(cdr)
+        if before == "acked" or (before is not None and outcome == "sent"):
+            return
+        if before is not None:
+            self._counts[before] -= 1
+        self._counts[outcome] += 1
+        self._outcomes[cdr] = outcome
+        if len(self._outcomes) > _REMEMBERED:
+            self._outcomes.popitem(last=False)
+        if outcome == "acked" and self._acked_file:
+            self._acked_file.write("\t".join(map(str, cdr)) + "\n")
+            self._acked_file.flush()
+
+    @property
+    def sent(self) -> int:
+        """How many distinct CDRs went out."""
+        return self._counts.total()
+
+    @property
+    def acked(self) -> int:
+        """How many the receiver called stored."""
+        return self._counts["acked"]
+
+    def summary(self, seconds: float) -> str:
+        """Tell it in one line."""
+        rate = self.sent / seconds if seconds > 0 else 0.0
+        return (
+            f"sent {self.sent}, acked {self.acked}, quarantined {self._counts['quarantined']}, "
+            f"failed {self.sent - self.acked - self._counts['quarantined']}, {seconds:.2f} s, {rate:.0f} CDR/s"
+        )

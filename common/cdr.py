@@ -1,0 +1,214 @@
+"""The typed record of one CDR, and the only place where the provider's names become ours.
+
+Attributes of `Cdr` are named like the columns of `cdr.cdrs`. `read_cdr` fills in what the sender said; the stages of
+`worker/pipeline.py` fill in the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from common import field_values as read
+from common.call_codes import call_type_name, disposition_name
+from common.errors import NotACdr
+
+# The provider's names, folded to lower case letters and digits, and the field of ours that each one is. Where two
+# name one field the first that has a value is taken, in this order.
+_SYNONYMS = {
+    "ivruniqueid": "call_id",
+    "callid": "call_id",
+    "originalivruniqueid": "original_call_id",
+    "type": "call_type",
+    "status": "disposition",
+    "direction": "direction",
+    "isanswer": "is_answered",
+    "time": "time_raw",
+    "duration": "duration_seconds",
+    "actualcallduration": "actual_talk_seconds",
+    "dialtime": "dial_seconds",
+    "actualcalldialtime": "actual_ring_seconds",
+    "secondswaitinginqueue": "queue_wait_seconds",
+    "caller": "caller_number",
+    "callerphone": "caller_number",
+    "target": "called_party",
+    "did": "did_number",
+    "queueid": "acd_queue_id",
+    "queuename": "acd_queue_name",
+    "callerextension": "caller_extension_code",
+    "callerextensionname": "caller_extension_name",
+    "targetextension": "answering_extension_code",
+    "targetextensionname": "answering_extension_name",
+    "representativecode": "agent_code",
+    "representativename": "agent_name",
+    "callercountry": "caller_country_sent",
+    "targetcountry": "called_country_sent",
+    "price": "price_agorot",
+    "record": "recording_url",
+    "ivr": "ivr_path",
+    "aidata": "ai",
+}
+_RANK = {folded: rank for rank, folded in enumerate(_SYNONYMS)}
+
+_READERS: dict[str, read.Reader] = {
+    "call_id": read.call_id,
+    "original_call_id": read.call_id,
+    "is_answered": read.switch,
+    "time_raw": read.epoch,
+    "duration_seconds": read.seconds,
+    "actual_talk_seconds": read.seconds,
+    "dial_seconds": read.seconds,
+    "actual_ring_seconds": read.seconds,
+    "queue_wait_seconds": read.seconds,
+    "acd_queue_id": read.acd_queue_id,
+    "price_agorot": read.price,
+    "recording_url": read.web_address,
+    "ivr_path": read.menu_path,
+    "ai": read.json_value,
+}
+
+
+@dataclass(slots=True)
+class Cdr:
+    """One CDR. None means that nothing, or nothing usable, was sent; `problems` says which, by field.
+
+    Times are aware and UTC, durations whole seconds, prices agorot. Attributes below the first blank line are
+    filled in by the stages; those that are no column are input for them.
+    """
+
+    account: str
+    call_id: str
+    received_at: datetime
+    payload: dict[str, Any]
+    problems: dict[str, str] = field(default_factory=dict)
+    original_call_id: str | None = None
+    call_type: str | None = None
+    disposition: str | None = None
+    direction: str | None = None
+    is_answered: bool | None = None
+    time_raw: int | None = None
+    duration_seconds: int | None = None
+    actual_talk_seconds: int | None = None
+    dial_seconds: int | None = None
+    actual_ring_seconds: int | None = None
+    queue_wait_seconds: int | None = None
+    caller_number: str | None = None
+    called_party: str | None = None
+    did_number: str | None = None
+    acd_queue_id: int | None = None
+    acd_queue_name: str | None = None
+    caller_extension_code: str | None = None
+    caller_extension_name: str | None = None
+    answering_extension_code: str | None = None
+    answering_extension_name: str | None = None
+    agent_code: str | None = None
+    agent_name: str | None = None
+    caller_country_sent: str | None = None
+    called_country_sent: str | None = None
+    price_agorot: Decimal | None = None
+    recording_url: str | None = None
+    ivr_path: list[Any] | None = None
+    custom: dict[str, Any] | None = None
+    ai: Any = None
+
+    outcome: str = "other"
+    started_at: datetime | None = None
+    time_rule: str = ""
+    talk_seconds: int | None = None
+    ring_seconds: int | None = None
+    caller_e164: str | None = None
+    caller_country_code: str | None = None
+    caller_country: str | None = None
+    caller_kind: str | None = None
+    called_e164: str | None = None
+    called_country_code: str | None = None
+    called_country: str | None = None
+    called_kind: str | None = None
+    did_e164: str | None = None
+
+
+@lru_cache(maxsize=4096)
+def fold_name(name: str) -> str:
+    """Reduce a field's name to lower case letters and digits: `IVR_UNIQUE_ID` and `ivrunique-id` are one."""
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def our_name(name: str) -> str | None:
+    """Return our field for the provider's, in any spelling; None for one that only the payload keeps."""
+    return _SYNONYMS.get(fold_name(name))
+
+
+def find_call_id(fields: dict[str, Any]) -> str:
+    """Return the call's id; raise NotACdr, saying why, when the fields hold none."""
+    value, problem = read.call_id(_gather(fields).get("call_id"))
+    if value is None:
+        raise NotACdr(f"no call id: ivruniqueid is {problem or 'missing'}")
+    return str(value)
+
+
+def read_cdr(account: str, received_at: datetime, fields: dict[str, Any], payload: dict[str, Any]) -> Cdr:
+    """Read the fields of a CDR, of any spelling and type; raise NotACdr when they hold no call id.
+
+    `payload` is what the row keeps of what was sent: the same fields, or more when several deliveries were merged.
+    """
+    cdr = Cdr(account, "", received_at, payload)
+    for name, value in _gather(fields).items():
+        reading, problem = _READERS.get(name, read.text)(value)
+        if reading is not None:
+            setattr(cdr, name, reading)
+        if problem is not None:
+            cdr.problems[name] = f"{name}: {problem}"
+    if not cdr.call_id:
+        raise NotACdr(cdr.problems.get("call_id", "call_id: missing"))
+    if cdr.call_type is not None:
+        cdr.call_type = call_type_name(cdr.call_type)
+    if cdr.disposition is not None:
+        cdr.disposition = disposition_name(cdr.disposition)
+    _read_custom(cdr)
+    return cdr
+
+
+def is_usable(name: str, value: Any) -> bool:
+    """Tell whether a wire value says something that its column takes; a field of no column takes anything."""
+    ours = our_name(name)
+    if read.is_empty(value) or ours is None:
+        return not read.is_empty(value)
+    return _READERS.get(ours, read.text)(value)[0] is not None
+
+
+def _gather(fields: dict[str, Any]) -> dict[str, Any]:
+    """Pick for each field of ours the value that counts, by the order of the synonyms."""
+    gathered: dict[str, Any] = {}
+    spelled: dict[str, str] = {}
+    for name, value in fields.items():
+        ours = our_name(name)
+        if ours is None or (ours in gathered and not _counts_more(name, value, spelled[ours], gathered[ours])):
+            continue
+        gathered[ours], spelled[ours] = value, name
+    return gathered
+
+
+def _counts_more(name: str, value: Any, than_name: str, than_value: Any) -> bool:
+    """Compare two spellings of one field: one with a value first, then the synonyms' order, then the name itself.
+
+    The order in which they were sent does not count, because a payload read back from the database has lost it.
+    """
+    if read.is_empty(value) != read.is_empty(than_value):
+        return read.is_empty(than_value)
+    return (_RANK[fold_name(name)], name) < (_RANK[fold_name(than_name)], than_name)
+
+
+def _read_custom(cdr: Cdr) -> None:
+    """Merge the custom data, which comes as CustomData, CUSTOM_DATA and flat `var_*` fields, in the names' order."""
+    merged: dict[str, Any] = {}
+    for name in sorted(cdr.payload):
+        if fold_name(name) == "customdata":
+            value, problem = read.json_object(cdr.payload[name])
+            merged.update(value or {})
+            if problem is not None:
+                cdr.problems["custom"] = f"custom: {problem}"
+    merged.update((name, cdr.payload[name]) for name in sorted(cdr.payload) if name[:4].lower() == "var_")
+    cdr.custom = merged or None

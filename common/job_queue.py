@@ -1,0 +1,192 @@
+"""The contract between the receiver and the workers: queues, jobs, payloads, and the RQ classes that keep them safe.
+
+Every process must use `CdrJob` and `CdrQueue`, stock `rq` commands too: `RQ_JOB_CLASS` and `RQ_QUEUE_CLASS` name them. With RQ's
+own classes whoever can write to Redis runs code in the workers, through pickles, function names, callbacks or webhooks.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from rq import Queue
+from rq.job import Job
+
+from common.errors import ConfigurationError, Permanent
+
+PAYLOAD_VERSION = 1
+
+CDRS = "cdrs"
+RECORDINGS = "recordings"
+HOOKS = "hooks"
+QUEUES = (CDRS, RECORDINGS, HOOKS)
+
+LOAD_CDRS = "worker.jobs.load_cdrs"
+KEEP_BODIES = "worker.jobs.keep_bodies"
+FETCH_RECORDINGS = "worker.jobs.fetch_recordings"
+ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS})
+
+# What all workers loaded and refused, counted in one hash.
+COUNTERS_KEY = "cdr:counters"
+
+JOB_TIMEOUT_SECONDS = 600
+# RQ breaks a retried job whose result is not kept at all, and forgets failed jobs after a year unless told not to.
+RESULT_TTL_SECONDS = 60
+KEEP_FOR_EVER = -1
+_COMPRESS_FROM_BYTES = 1024
+_COMPRESSION_LEVEL = 1
+
+# What RQ keeps in a job's hash that could make a process import or fetch something of the writer's choice.
+_DANGEROUS_FIELDS = (
+    b"success_callback_name",
+    b"failure_callback_name",
+    b"stopped_callback_name",
+    b"webhooks",
+    b"dependency_ids",
+    b"dependency_id",
+    b"group_id",
+    b"result",
+)
+
+
+class FunctionNotAllowed(Permanent):
+    """A job names a function that is none of ours."""
+
+    reason = "function_not_allowed"
+
+
+class JobSerializer:
+    """JSON for RQ, numbers kept to the digit; never pickle."""
+
+    _encoder = msgspec.json.Encoder(decimal_format="number")
+    _decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+    @classmethod
+    def dumps(cls, value: Any) -> bytes:
+        """Encode a job's data, meta or result."""
+        return cls._encoder.encode(value)
+
+    @classmethod
+    def loads(cls, data: bytes) -> Any:
+        """Decode what `dumps` wrote; raises for anything that is not JSON, a pickle among them."""
+        return cls._decoder.decode(data)
+
+
+class CdrJob(Job):
+    """An RQ job that runs our functions only, from JSON only, and has no callbacks, webhooks or dependencies."""
+
+    def __init__(self, id: str | None = None, connection: Any = None, serializer: Any = None) -> None:  # noqa: A002, ARG002 - RQ's names
+        super().__init__(id, connection=connection, serializer=JobSerializer)
+
+    def restore(self, raw_data: dict[bytes, bytes]) -> Any:
+        """Take what Redis holds of the job, without what could run or fetch something."""
+        return super().restore({name: value for name, value in raw_data.items() if name not in _DANGEROUS_FIELDS})
+
+    @property
+    def func(self) -> Any:
+        """The function to run; raises FunctionNotAllowed for any but ours."""
+        if self.func_name not in ALLOWED_FUNCTIONS or self.instance is not None:
+            raise FunctionNotAllowed(f"job {self.id} names {self.func_name!r}, which is no function of this product")
+        return super().func
+
+
+class CdrQueue(Queue):
+    """An RQ queue of `CdrJob`s, from which a worker takes jobs only if it listens to this one alone.
+
+    With two queues RQ pops a job before it has noted it anywhere: a worker killed then has lost it.
+    """
+
+    job_class = CdrJob
+
+    def __init__(self, name: str = CDRS, connection: Any = None, **options: Any) -> None:
+        options.update(serializer=JobSerializer, job_class=CdrJob)
+        super().__init__(name, connection=connection, **options)
+
+    @classmethod
+    def dequeue_any(cls, queues: Any, timeout: Any, *arguments: Any, **options: Any) -> Any:
+        """Take the next job; raise ConfigurationError when asked to listen to more than one queue."""
+        queues = list(queues)
+        if len(queues) != 1:
+            raise ConfigurationError(f"a worker listens to one queue, not to {len(queues)}: start one worker a queue")
+        return super().dequeue_any(queues, timeout, *arguments, **options)
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to be queued: `function` is its dotted name, `arguments` follow the payload version."""
+
+    queue: str
+    function: str
+    arguments: tuple[Any, ...]
+    description: str
+    job_id: str = field(default_factory=lambda: uuid4().hex)
+
+    def commands(self) -> list[tuple[Any, ...]]:
+        """Return the Redis commands that queue the job as RQ would: to be sent in one MULTI."""
+        return [
+            ("HSET", job_key(self.job_id), *_flatten(self._hash())),
+            ("DEL", first_seen_key(self.queue, self.job_id)),
+            ("RPUSH", queue_key(self.queue), self.job_id),
+            ("SADD", "rq:queues", queue_key(self.queue)),
+        ]
+
+    def scheduled_commands(self, scheduled_key: str, due: float) -> list[tuple[Any, ...]]:
+        """Return the Redis commands that keep the job until `due`, in seconds since the epoch."""
+        return [
+            ("HSET", job_key(self.job_id), *_flatten({**self._hash(), "status": "scheduled"})),
+            ("ZADD", scheduled_key, due, self.job_id),
+            ("SADD", "rq:queues", queue_key(self.queue)),
+        ]
+
+    def _hash(self) -> dict[str, Any]:
+        now = timestamp()
+        data = JobSerializer.dumps([self.function, None, [PAYLOAD_VERSION, *self.arguments], {}])
+        return {
+            "created_at": now,
+            "enqueued_at": now,
+            "data": zlib.compress(data, _COMPRESSION_LEVEL) if len(data) >= _COMPRESS_FROM_BYTES else data,
+            "origin": self.queue,
+            "description": self.description,
+            "status": "queued",
+            "timeout": JOB_TIMEOUT_SECONDS,
+            "result_ttl": RESULT_TTL_SECONDS,
+            "failure_ttl": KEEP_FOR_EVER,
+        }
+
+
+def timestamp() -> str:
+    """Return now in the form in which RQ writes times."""
+    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def job_key(job_id: str) -> str:
+    """Return the key of the hash that holds a job."""
+    return f"rq:job:{job_id}"
+
+
+def queue_key(queue: str) -> str:
+    """Return the key of the list that holds the ids of a queue's jobs."""
+    return f"rq:queue:{queue}"
+
+
+def failed_key(queue: str) -> str:
+    """Return the key of the sorted set in which RQ keeps the ids of a queue's failed jobs."""
+    return f"rq:failed:{queue}"
+
+
+def first_seen_key(queue: str, job_id: str) -> str:
+    """Return the key by which RQ remembers for a day that it saw a job in mid-move.
+
+    A job that still has it when it is moved again is failed at once, so it goes whenever a job is queued.
+    """
+    return f"rq:queue:{queue}:intermediate:first_seen:{job_id}"
+
+
+def _flatten(mapping: dict[str, Any]) -> list[Any]:
+    return [part for item in mapping.items() for part in item]

@@ -1,0 +1,64 @@
+"""Redis: opens clients and connections, and turns redis-py's errors into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+import redis.asyncio
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.retry import Retry
+
+from common.errors import QueueUnavailable
+
+CONNECT_SECONDS = 5
+_RETRIES = 3
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise QueueUnavailable in place of redis-py's errors and of a timeout."""
+    try:
+        yield
+    except (redis.RedisError, OSError, TimeoutError) as error:
+        raise QueueUnavailable(f"Redis: {error or type(error).__name__}") from error
+
+
+def connect(url: str, timeout_seconds: float | None = 15) -> redis.Redis:
+    """Return a client with a connection pool, for workers and commands; replies are bytes.
+
+    Commands are tried again after a broken connection, so use it only for what may happen twice.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_keepalive=True,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), _RETRIES),
+    )
+
+
+def connect_async(url: str, timeout_seconds: float = 2) -> redis.asyncio.Redis:
+    """Return an asyncio client for questions that may fail quickly, such as those of a health check."""
+    return redis.asyncio.Redis.from_url(
+        url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=AsyncRetry(NoBackoff(), 0),
+        max_connections=4,
+    )
+
+
+def commit_connection(url: str) -> AbstractConnection:
+    """Return one asyncio connection, not yet open, that never sends anything twice by itself.
+
+    A write that was cut off may or may not have happened: whoever commits has to know, so retries are off.
+    """
+    pool = ConnectionPool.from_url(
+        url, socket_timeout=None, socket_connect_timeout=CONNECT_SECONDS, retry=AsyncRetry(NoBackoff(), 0)
+    )
+    return pool.make_connection()

@@ -1,0 +1,112 @@
+"""Bytes to text: which encoding a body is in, whatever it says about itself."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from functools import lru_cache
+from typing import Final
+
+_HEBREW: Final = "cp1255"
+# An allow-list: Python's codecs include some that are no encodings of text at all. Names without punctuation.
+_SINGLE_BYTE: Final = {
+    **{f"{prefix}125{n}": f"cp125{n}" for n in range(9) for prefix in ("windows", "cp")},
+    **{f"iso8859{n}": f"iso8859_{n}" for n in (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 13, 14, 15, 16)},
+    # Windows-1255 has the letters of ISO-8859-8 in the same places, and is what is meant when they come with more.
+    **dict.fromkeys(("iso88598", "iso88598i", "iso88598e", "hebrew"), _HEBREW),
+    "latin1": "iso8859_1",
+    "koi8r": "koi8_r",
+    "cp862": "cp862",
+    "ibm862": "cp862",
+}
+_BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Every format begins with two ASCII characters, so the places of NUL in four bytes tell the width and the order.
+_NUL_PATTERNS: Final = {
+    b"\1\0\1\0": "utf-16-le",
+    b"\0\1\0\1": "utf-16-be",
+    b"\1\0\0\0": "utf-32-le",
+    b"\0\0\0\1": "utf-32-be",
+}
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.ASCII | re.IGNORECASE)
+_XML_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)""")
+
+
+def decode(body: bytes, declared: str | None) -> str:
+    """Return the text of a body without its byte order mark; never raise.
+
+    `declared` is a codec from `declared_codec`. In this order: byte order mark, the NUL pattern of UTF-16 and
+    UTF-32, the XML declaration, `declared`, UTF-8, windows-1255.
+    """
+    if wide := _wide_codec(body):
+        return decode_as(body, wide).removeprefix("\ufeff")
+    body = body.removeprefix(codecs.BOM_UTF8)
+    return decode_as(body, narrow_codec(body, _xml_codec(body) or declared))
+
+
+def decode_as(encoded: bytes, codec: str) -> str:
+    """Decode with a codec that this module chose; never raise.
+
+    Surrogates stay as they are, and bytes that are no UTF-8 become lone surrogates, so that `hygiene` notes
+    both with their field. Bytes undefined in another encoding become U+FFFD.
+    """
+    if not codec.startswith("utf"):
+        return codecs.charmap_decode(encoded, "strict", _letters(codec))[0]
+    try:
+        return encoded.decode(codec, "surrogatepass")
+    except UnicodeDecodeError:
+        return encoded.decode(codec, "surrogateescape" if codec == "utf-8" else "replace")
+
+
+def narrow_codec(encoded: bytes, declared: str | None) -> str:
+    """Choose the codec of bytes that are neither UTF-16 nor UTF-32: `declared` if given, UTF-8 or windows-1255."""
+    return declared or ("utf-8" if _is_utf8(encoded) else _HEBREW)
+
+
+@lru_cache(maxsize=64)
+def declared_codec(content_type: str | None) -> str | None:
+    """Return the codec that a Content-Type's charset names; None for UTF-8, unknown ones and none."""
+    charset = _CHARSET.search(content_type or "")
+    return _codec_named(charset[1]) if charset else None
+
+
+@lru_cache(maxsize=64)
+def _letters(codec: str) -> str:
+    # With undefined bytes in the table as U+FFFD nothing is an error, and errors are what makes decoding slow.
+    return bytes(range(256)).decode(codec, "replace")
+
+
+def _wide_codec(body: bytes) -> str | None:
+    marked = (codec for mark, codec in _BYTE_ORDER_MARKS if body.startswith(mark))
+    return next(marked, None) or _NUL_PATTERNS.get(bytes(map(bool, body[:4])))
+
+
+def _xml_codec(body: bytes) -> str | None:
+    declaration = _XML_ENCODING.match(body[:200])
+    return _codec_named(declaration[1].decode()) if declaration else None
+
+
+def _codec_named(name: str) -> str | None:
+    # A declared UTF-16 that came this far is none: .NET writes it into XML that it then sends as UTF-8.
+    return _SINGLE_BYTE.get(re.sub(r"[^a-z0-9]", "", name.lower()))
+
+
+def _is_utf8(encoded: bytes) -> bool:
+    try:
+        encoded.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return _is_damaged_utf8(encoded)
+    return True
+
+
+def _is_damaged_utf8(encoded: bytes) -> bool:
+    # A sender that cuts a name in the middle of a letter leaves one broken byte among many whole letters, where
+    # Hebrew in windows-1255 has hardly a byte that reads as UTF-8.
+    text = encoded.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    letters = len(text) - len(text.encode("ascii", "ignore")) - broken
+    return letters > 4 * broken

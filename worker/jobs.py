@@ -1,0 +1,122 @@
+"""The functions that RQ calls by name: rebuild the payload, run the work, end in success, retry or a set-aside CDR.
+
+Success is a return; a `Transient` error puts the job back (worker/queue_worker.py); any other exception makes it a
+failed job, to be listed and replayed with `cdr failed`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import structlog
+
+from common.cdr import Cdr
+from common.delivery import Delivery, QuarantinedBody
+from common.errors import CdrError, NewerPayload, Permanent, Transient
+from common.job_queue import CDRS, COUNTERS_KEY, LOAD_CDRS, PAYLOAD_VERSION, NewJob
+from common.redis_client import translated
+from worker import context
+from worker.fetch_recording import fetch_recordings as fetch
+from worker.load_cdrs import Refused, gather, load
+from worker.outbox import enqueue, work_off
+from worker.pipeline import Knowledge, enrich
+from worker.quarantine import keep
+from worker.scheduled_jobs import schedule_recordings
+
+_log = structlog.get_logger("worker.jobs")
+
+
+class NotLoadable(Permanent):
+    """The CDR makes one of the stages fail: an error of ours, not of the database."""
+
+    reason = "not_loadable"
+
+
+def load_cdrs(version: int, batch: list[Any]) -> None:
+    """Load a batch of deliveries; a CDR that cannot be loaded becomes a failed job of its own."""
+    _check(version)
+    deliveries = _rebuild(batch, list[Delivery])
+    here = context.current()
+    here.refresh()
+    enriched, refused = _enrich_each(deliveries, here.knowledge)
+    refused += load(here.database, gather(enriched), here.knowledge)
+    if refused and len(deliveries) == 1:
+        raise refused[0].error
+    _set_aside(refused)
+    _count(loaded=len(deliveries) - sum(len(each.deliveries) for each in refused))
+    _after_commit()
+
+
+def keep_bodies(version: int, batch: list[Any]) -> None:
+    """Write bodies that could not be taken as CDRs into the quarantine."""
+    _check(version)
+    keep(context.current().database, _rebuild(batch, list[QuarantinedBody]))
+
+
+def fetch_recordings(version: int, recording_ids: list[int]) -> None:
+    """Fetch recordings into the store; those that are not there yet are scheduled again."""
+    _check(version)
+    here = context.current()
+    schedule_recordings(here.redis, fetch(here.database, here.recordings, recording_ids))
+
+
+def _check(version: int) -> None:
+    if version > PAYLOAD_VERSION:
+        raise NewerPayload(f"the job's payload has version {version}, this worker knows {PAYLOAD_VERSION}")
+
+
+def _rebuild(batch: Any, kind: Any) -> Any:
+    try:
+        return msgspec.convert(batch, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise NotLoadable(f"the payload is not one of ours: {error}") from error
+
+
+def _enrich_each(
+    deliveries: list[Delivery], knowledge: Knowledge
+) -> tuple[list[tuple[Cdr, Delivery]], list[Refused]]:
+    """Run the stages on each delivery by itself, so that one that breaks them stops nobody else."""
+    enriched, refused = [], []
+    for delivery in deliveries:
+        try:
+            enriched.append((enrich([delivery], knowledge), delivery))
+        except Transient:
+            raise
+        except CdrError as error:
+            refused.append(Refused([delivery], error))
+        except Exception as error:  # a bug of ours must cost one CDR, not its neighbours
+            failure = NotLoadable(f"{type(error).__name__}: {error}")
+            failure.__cause__ = error
+            refused.append(Refused([delivery], failure))
+    return enriched, refused
+
+
+def _set_aside(refused: list[Refused]) -> None:
+    """Give each refused CDR a job of its own, which will fail by itself and say why.
+
+    The job's id comes from the delivery's, so that a batch that runs twice sets a CDR aside once.
+    """
+    if not refused:
+        return
+    jobs = [
+        NewJob(CDRS, LOAD_CDRS, ([delivery],), "load 1, set aside", f"{delivery.delivery_id}-{delivery.place}")
+        for each in refused
+        for delivery in each.deliveries
+    ]
+    enqueue(context.current().redis, jobs)
+    _log.warning("CDRs set aside", count=len(jobs), first=str(refused[0].error))
+
+
+def _count(loaded: int) -> None:
+    with translated():
+        context.current().redis.hincrby(COUNTERS_KEY, "loaded", loaded)
+
+
+def _after_commit() -> None:
+    """Do what follows a load. The rows stand, so a failure here is only logged: the scheduler does it again."""
+    here = context.current()
+    try:
+        work_off(here.database, here.redis)
+    except Transient as error:
+        _log.warning("left to the scheduler", reason=error.reason, error=str(error))

@@ -1,0 +1,54 @@
+"""Folds the deliveries of one CDR into what is known of it: a later value wins, an empty one never erases."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from common.cdr import fold_name, is_usable
+from common.delivery import Delivery
+
+
+class Merged(NamedTuple):
+    """What stands after all deliveries.
+
+    `payload` is every field by the name under which it was sent, `fields` the same without the spellings that a later
+    one replaced, `notes` the decoder's notes on what stands.
+    """
+
+    payload: dict[str, Any]
+    fields: dict[str, Any]
+    notes: list[str]
+
+
+def in_order(deliveries: list[Delivery]) -> list[Delivery]:
+    """Sort deliveries by when they were received, whatever order they load in."""
+    return sorted(deliveries, key=lambda each: (each.received_at_us, each.delivery_id, each.place))
+
+
+def merge(deliveries: list[Delivery]) -> Merged:
+    """Fold deliveries, given in order.
+
+    A value that its column refuses is as good as empty, so it replaces nothing; it stands only while nothing better
+    came, so that the payload shows what was sent.
+    """
+    if len(deliveries) == 1:
+        only = deliveries[0]
+        return Merged(only.fields, only.fields, list(only.notes))
+    payload: dict[str, Any] = {}
+    source: dict[str, Delivery] = {}
+    spelling: dict[str, str] = {}
+    for delivery in deliveries:
+        for name, value in delivery.fields.items():
+            usable = is_usable(name, value)
+            if usable or name not in payload:
+                payload[name], source[name] = value, delivery
+            if usable:
+                spelling[fold_name(name)] = name
+    fields = {name: value for name, value in payload.items() if spelling.get(fold_name(name), name) == name}
+    notes = (note for delivery in deliveries for note in delivery.notes if _stands(note, delivery, source))
+    return Merged(payload, fields, list(dict.fromkeys(notes)))
+
+
+def _stands(note: str, delivery: Delivery, source: dict[str, Delivery]) -> bool:
+    name = note.partition(": ")[0]
+    return source.get(name, delivery) is delivery

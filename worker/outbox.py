@@ -1,0 +1,57 @@
+"""Does what the loading transactions noted for after the commit: folds calls, queues recordings.
+
+Run right after each load, and again and again by the scheduler, which finds what a crash left.
+"""
+
+from __future__ import annotations
+
+import redis
+
+from common.job_queue import FETCH_RECORDINGS, RECORDINGS, NewJob
+from common.postgres import Database, statement
+from common.redis_client import translated
+from worker.fold_calls import fold_waiting_calls
+
+RECORDINGS_A_JOB = 32
+_ENTRIES_AT_ONCE = 20
+
+
+def work_off(database: Database, connection: redis.Redis) -> int:
+    """Do everything that waits in the outbox; return how many calls were folded and recordings queued."""
+    return fold_waiting_calls(database) + queue_waiting_recordings(database, connection)
+
+
+def queue_waiting_recordings(database: Database, connection: redis.Redis) -> int:
+    """Queue a job for every recording that waits in the outbox and return how many there were.
+
+    The jobs are in Redis before the outbox forgets them: a crash in between queues them twice, which fetches once.
+    """
+    total = 0
+    while True:
+        with database.transaction() as cursor:
+            rows = cursor.execute(
+                statement("worker", "take_recordings_to_fetch"), {"limit": _ENTRIES_AT_ONCE}
+            ).fetchall()
+            if not rows:
+                return total
+            recording_ids = [recording_id for _, ids in rows for recording_id in ids]
+            enqueue(connection, recording_jobs(recording_ids))
+            cursor.execute(statement("worker", "delete_outbox"), {"outbox_ids": [row[0] for row in rows]})
+        total += len(recording_ids)
+
+
+def recording_jobs(recording_ids: list[int]) -> list[NewJob]:
+    """Return the jobs that fetch these recordings, up to 32 in each."""
+    batches = [
+        recording_ids[start : start + RECORDINGS_A_JOB] for start in range(0, len(recording_ids), RECORDINGS_A_JOB)
+    ]
+    return [NewJob(RECORDINGS, FETCH_RECORDINGS, (batch,), f"fetch {len(batch)}") for batch in batches]
+
+
+def enqueue(connection: redis.Redis, jobs: list[NewJob]) -> None:
+    """Queue jobs, all or none; raises QueueUnavailable."""
+    with translated(), connection.pipeline(transaction=True) as pipeline:
+        for job in jobs:
+            for command in job.commands():
+                pipeline.execute_command(*command)
+        pipeline.execute()

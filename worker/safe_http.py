@@ -1,0 +1,187 @@
+"""Fetches over HTTP from addresses that others chose: guarded, and bounded in time, pace and size."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from http.client import HTTPException
+from threading import Timer
+from urllib.parse import urljoin
+
+from urllib3 import HTTPResponse, Retry
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.util import Url, parse_url
+
+from common.errors import RecordingNotReady, RecordingRefused
+from worker.address_guard import AddressGuard
+
+_CHUNK_BYTES = 65_536
+_DEFAULT_PORT = {"http": 80, "https": 443}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HEADERS = {"Accept": "audio/*, */*;q=0.1", "Accept-Encoding": "identity", "User-Agent": "cdr-pipeline"}
+
+# A malformed header makes urllib3 log a warning with the whole URL, whose query may hold a signature.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True)
+class FetchLimits:
+    """What one fetch, its redirects included, may cost.
+
+    `connect_seconds` is for each address tried, `read_seconds` for each wait on the network. The rate is the
+    average of the body so far, looked at once it has been coming for `read_seconds`.
+    """
+
+    max_bytes: int
+    connect_seconds: float = 10
+    read_seconds: float = 30
+    total_seconds: float = 600
+    min_bytes_per_second: float = 500
+    max_redirects: int = 3
+
+
+@dataclass(frozen=True)
+class Response:
+    """A final answer. `chunks` streams its body as sent; `retry_after_seconds` is how long the host asks to wait.
+
+    `chunks` raises RecordingNotReady when the body breaks off or is too slow, RecordingRefused when it is too large.
+    """
+
+    status: int
+    retry_after_seconds: float | None
+    chunks: Iterator[bytes]
+
+
+@contextmanager
+def open_checked(url: str, guard: AddressGuard, limits: FetchLimits) -> Iterator[Response]:
+    """GET `url`, following redirects, each checked like the first; no proxy and no credentials are used.
+
+    Raises RecordingRefused for an address that may not be fetched, RecordingNotReady for a host that does not answer.
+    No message of either holds more of a URL than its host.
+    """
+    started = time.monotonic()
+    for _ in range(limits.max_redirects + 1):
+        target = _parsed(url)
+        with _exchange(target, guard, limits, started) as answer:
+            if not (answer.status in _REDIRECTS and "Location" in answer.headers):
+                yield Response(answer.status, _retry_after(answer), _body(answer, target, limits, started))
+                return
+            url = _joined(target.url, answer.headers["Location"])
+    raise RecordingRefused(f"more than {limits.max_redirects} redirects")
+
+
+def _parsed(url: str) -> Url:
+    try:
+        target = parse_url(url)
+    except LocationParseError:
+        # The cause is left out here and below because its text may hold the URL.
+        raise RecordingRefused("the address cannot be read") from None
+    if target.scheme not in _DEFAULT_PORT:
+        raise RecordingRefused("the address is not http or https")
+    if not target.host or target.auth:
+        raise RecordingRefused("the address has no host, or holds credentials")
+    return target
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise RecordingRefused("the redirect's address cannot be read") from None
+
+
+@contextmanager
+def _exchange(target: Url, guard: AddressGuard, limits: FetchLimits, started: float) -> Iterator[HTTPResponse]:
+    with ExitStack() as stack:
+        with _translated(target):
+            connection = stack.enter_context(_connected(target, guard, limits, started))
+            connection.request("GET", target.request_uri, headers=_HEADERS, preload_content=False, decode_content=False)
+            answer = connection.getresponse()
+            stack.callback(answer.close)
+        yield answer
+
+
+@contextmanager
+def _connected(target: Url, guard: AddressGuard, limits: FetchLimits, started: float) -> Iterator[HTTPConnection]:
+    secure = target.scheme == "https"
+    host = (target.host or "").strip("[]")
+    port = _DEFAULT_PORT[target.scheme or ""] if target.port is None else target.port
+    with guard.connect(host, port, limits.connect_seconds) as sock, _cut_off(sock, started + limits.total_seconds):
+        connection = (HTTPSConnection if secure else HTTPConnection)(host, port, timeout=limits.read_seconds)
+        # It is handed a socket and may open none itself: that would look the name up again, unchecked.
+        connection.auto_open = 0
+        connection.sock = _tls().wrap_socket(sock, server_hostname=host.rstrip(".")) if secure else sock
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+@contextmanager
+def _cut_off(sock: socket.socket, ends_at: float) -> Iterator[None]:
+    """Shut the connection down at the deadline: a timeout of the socket starts anew with every byte that drips in."""
+    # TLS takes the socket's descriptor over; a second one reaches the connection all the same.
+    with sock.dup() as twin:
+        timer = Timer(max(0.0, ends_at - time.monotonic()), _shut_down, (twin,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _translated(target: Url) -> Iterator[None]:
+    try:
+        yield
+    except (HTTPError, HTTPException, OSError) as error:
+        raise RecordingNotReady(f"{target.host} broke off: {type(error).__name__}") from None
+
+
+def _retry_after(answer: HTTPResponse) -> float | None:
+    try:
+        return Retry().get_retry_after(answer)
+    except (HTTPError, ValueError, OverflowError):
+        return None
+
+
+def _body(answer: HTTPResponse, target: Url, limits: FetchLimits, started: float) -> Iterator[bytes]:
+    received, body_started = 0, time.monotonic()
+    while chunk := _read(answer, target):
+        received += len(chunk)
+        if received > limits.max_bytes:
+            raise RecordingRefused(f"larger than {limits.max_bytes} bytes")
+        _check_pace(received, limits, time.monotonic() - body_started)
+        yield chunk
+    # A body without a length ends like one that was cut off at the deadline: the clock tells them apart.
+    if time.monotonic() - started >= limits.total_seconds:
+        raise RecordingNotReady(f"not done within {limits.total_seconds:g} s")
+
+
+def _read(answer: HTTPResponse, target: Url) -> bytes:
+    with _translated(target):
+        return answer.read1(_CHUNK_BYTES)
+
+
+def _check_pace(received: int, limits: FetchLimits, seconds: float) -> None:
+    if seconds > limits.read_seconds and received < limits.min_bytes_per_second * seconds:
+        raise RecordingNotReady(f"slower than {limits.min_bytes_per_second:g} bytes a second")

@@ -1,0 +1,51 @@
+"""Jobs that wait for a time of day: kept where RQ keeps its scheduled jobs, moved to their queue when due."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+
+import redis
+
+from common.job_queue import QUEUES, NewJob
+from common.redis_client import translated
+from common.requeue import move_to_queue
+from worker.outbox import recording_jobs
+
+_MOVED_AT_ONCE = 500
+
+
+def scheduled_key(queue: str) -> str:
+    """Return the key of the sorted set in which RQ keeps a queue's scheduled jobs, by when they are due."""
+    return f"rq:scheduled:{queue}"
+
+
+def schedule(connection: redis.Redis, job: NewJob, due: datetime) -> None:
+    """Keep a job until it is due; raises QueueUnavailable."""
+    with translated(), connection.pipeline(transaction=True) as pipeline:
+        for command in job.scheduled_commands(scheduled_key(job.queue), due.timestamp()):
+            pipeline.execute_command(*command)
+        pipeline.execute()
+
+
+def schedule_recordings(connection: redis.Redis, retries: Iterable[tuple[int, datetime]]) -> None:
+    """Schedule recordings that were not there yet, each in a job of its own."""
+    for recording_id, due in retries:
+        for job in recording_jobs([recording_id]):
+            schedule(connection, job, due)
+
+
+def move_due_jobs(connection: redis.Redis) -> int:
+    """Move every job that is due to its queue and return how many; raises QueueUnavailable."""
+    moved = 0
+    for queue in QUEUES:
+        with translated():
+            due: list[bytes] = connection.zrangebyscore(  # type: ignore[assignment]
+                scheduled_key(queue), 0, time.time(), start=0, num=_MOVED_AT_ONCE
+            )
+        if due:
+            moved += move_to_queue(
+                connection, scheduled_key(queue), queue, [job_id.decode() for job_id in due]
+            ).moved
+    return moved

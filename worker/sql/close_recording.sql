@@ -1,0 +1,8 @@
+UPDATE cdr.recordings
+SET status = %(status)s,
+    attempts = attempts + 1,
+    next_attempt_at = NULL,
+    last_error = %(error)s,
+    updated_at = now()
+WHERE recording_id = %(recording_id)s
+  AND status = 'pending'

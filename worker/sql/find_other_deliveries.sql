@@ -1,0 +1,5 @@
+-- Of the incoming rows, those whose CDR was made by another delivery: second deliveries, that is.
+SELECT incoming.identity
+FROM incoming
+JOIN cdr.cdrs AS known USING (identity, provider_time)
+WHERE (known.delivery_id, known.delivery_place) <> (incoming.delivery_id, incoming.delivery_place)

@@ -1,0 +1,9 @@
+-- The rows of these CDRs, locked in the order of the unique key until the transaction ends, with the delivery that
+-- made each.
+SELECT identity, delivery_id::text, delivery_place, first_received_at, format, payload::text, coalesce(notes, '{}'), account
+FROM cdr.cdrs
+WHERE (identity, provider_time) IN (
+    SELECT * FROM unnest(%(identities)s::bytea[], %(provider_times)s::timestamp[])
+)
+ORDER BY identity, provider_time
+FOR UPDATE

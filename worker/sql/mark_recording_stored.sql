@@ -1,0 +1,12 @@
+UPDATE cdr.recordings
+SET status = 'stored',
+    storage_key = %(key)s,
+    bytes = %(size_bytes)s,
+    sha256 = %(sha256)s,
+    content_type = %(content_type)s,
+    attempts = attempts + 1,
+    next_attempt_at = NULL,
+    last_error = NULL,
+    updated_at = now()
+WHERE recording_id = %(recording_id)s
+  AND status = 'pending'
