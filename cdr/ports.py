@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections.abc import Collection
 
 from common.errors import ConfigurationError
 
+LOOPBACK = "127.0.0.1"
 # What a killed `cdr up` left behind needs a moment to end and to give its ports back.
 WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.05
@@ -25,18 +27,24 @@ def required_port(host: str, port: int, wait_seconds: float = WAIT_SECONDS) -> i
     return port
 
 
-def kept_port(host: str, port: int | None, wait_seconds: float = WAIT_SECONDS) -> int:
-    """Return `port`, that of the last start, or a free one when there is none or another program took it."""
+def kept_port(host: str, port: int | None, taken: Collection[int] = (), wait_seconds: float = WAIT_SECONDS) -> int:
+    """Return `port`, that of the last start, or a free one when there is none or another program took it.
+
+    The free one is none of `taken`, the ports that are chosen but not yet listened on.
+    """
     if port is not None:
         try:
             return required_port(host, port, wait_seconds)
         except ConfigurationError:
             # Only the address of another host would fail again, and then with its own words.
             pass
-    return free_port(host)
+    fresh = free_port(host)
+    while fresh in taken:
+        fresh = free_port(host)
+    return fresh
 
 
-def free_port(host: str) -> int:
+def free_port(host: str = LOOPBACK) -> int:
     """Return a port of `host` on which nothing listens now."""
     try:
         with _bound(host, 0) as probe:

@@ -51,7 +51,9 @@ class Supervisor:
         while waiting and not wakeup.stop_requests:
             waiting = [process for process in waiting if not process.is_ready()]
             for process in waiting:
-                if time.monotonic() > began + process.child.ready_seconds:
+                # What runs once, such as a migration, may take its time as long as it runs.
+                working = process.child.once and process.is_alive()
+                if not working and time.monotonic() > began + process.child.ready_seconds:
                     raise ConfigurationError(_not_ready(process))
             self._restart_dead()
             wakeup.wait(BUSY_SECONDS if waiting else 0)
@@ -69,7 +71,14 @@ class Supervisor:
                 pause = process.plan_restart()
                 self._announce(f"{_ended(process)}; it starts again in {pause:g} s")
             elif process.restart_at and time.monotonic() >= process.restart_at:
-                process.start()
+                self._start_again(process)
+
+    def _start_again(self, process: ChildProcess) -> None:
+        try:
+            process.start()
+        except OSError as error:
+            # A full disk or process table passes; it must not take the others down.
+            self._announce(f"{process.child.name} cannot start: {error}; next try in {process.plan_restart():g} s")
 
 
 def _stop(stage: list[ChildProcess], wakeup: Wakeup) -> None:
@@ -93,4 +102,5 @@ def _not_ready(process: ChildProcess) -> str:
 def _ended(process: ChildProcess) -> str:
     code = process.exit_code() or 0
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return f"{process.child.name} {how}: {process.last_words()}"
+    words = process.last_words()
+    return f"{process.child.name} {how}: {words}" if words else f"{process.child.name} {how}"

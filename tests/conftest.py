@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -14,8 +13,10 @@ import pytest
 import redis
 
 from cdr.embedded_postgres import EmbeddedPostgres
-from cdr.embedded_server import free_port, running
+from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
+from cdr.ports import free_port
+from migrations.apply import migrate
 
 PASSWORD = "only-for-tests"
 TEMPLATE = "migrated_template"
@@ -48,9 +49,7 @@ def valkey_server(server_folder: Path) -> Iterator[EmbeddedValkey]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     execute(postgres_server, f"CREATE DATABASE {TEMPLATE}")
-    # The runner may not be there yet while the product is being put together; then the template is empty.
-    with suppress(ModuleNotFoundError):
-        importlib.import_module("migrations.apply").migrate(postgres_server.url(TEMPLATE))
+    migrate(postgres_server.url(TEMPLATE))
     return TEMPLATE
 
 
