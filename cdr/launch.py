@@ -46,6 +46,9 @@ def launched(
 
 def main() -> None:
     """Become the program after `--`, as the options before it say."""
+    # A shell's `&` has SIGINT ignored, which would be inherited; PostgreSQL and the rest are stopped by it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     split = sys.argv.index("--")
     options = dict(option.split("=", 1) for option in sys.argv[1:split])
     argv = sys.argv[split + 1 :]
