@@ -35,20 +35,13 @@ EmbeddedPostgres(Path(sys.argv[1]), 1, "password").prepare()
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> EmbeddedPostgres:
-    return EmbeddedPostgres(tmp_path / "a folder's name", free_port(), AWKWARD, {"fsync": "off"})
+def postgres(open_path: Path) -> EmbeddedPostgres:
+    return EmbeddedPostgres(open_path / "a folder's name", free_port(), AWKWARD, {"fsync": "off"})
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> EmbeddedValkey:
-    return EmbeddedValkey(tmp_path / 'a "folder"', free_port(), AWKWARD)
-
-
-@pytest.fixture(autouse=True)
-def reachable_by_another_user(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        if folder.stat().st_uid == os.getuid():
-            folder.chmod(0o711)
+def valkey(open_path: Path) -> EmbeddedValkey:
+    return EmbeddedValkey(open_path / 'a "folder"', free_port(), AWKWARD)
 
 
 def query(url: str, statement: str) -> object:
@@ -64,8 +57,8 @@ def test_what_postgresql_has_committed_is_there_after_a_restart(postgres: Embedd
         assert query(url, "SELECT value FROM kept") == 7
 
 
-def test_postgresql_is_set_up_as_the_product_needs_it(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path / "durable", free_port(), AWKWARD)
+def test_postgresql_is_set_up_as_the_product_needs_it(open_path: Path) -> None:
+    server = EmbeddedPostgres(open_path / "durable", free_port(), AWKWARD)
     wanted = {
         "fsync": "on",
         "full_page_writes": "on",
@@ -110,9 +103,9 @@ def test_an_interrupted_initdb_is_done_again(postgres: EmbeddedPostgres) -> None
     assert list(postgres.folder.glob("initdb-*")) == []
 
 
-def test_a_failed_initdb_quotes_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_initdb_quotes_its_reason(open_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded_postgres, "USER", "pg_not_allowed")
-    server = EmbeddedPostgres(tmp_path / "folder", 1, "password")
+    server = EmbeddedPostgres(open_path / "folder", 1, "password")
 
     with pytest.raises(ConfigurationError, match=r"superuser name \"pg_not_allowed\" is disallowed"):
         server.prepare()
@@ -174,8 +167,8 @@ def test_a_valkey_with_another_password_is_not_taken_for_ours(valkey: EmbeddedVa
         assert not EmbeddedValkey(valkey.folder, valkey.port, "another").is_ready()
 
 
-def test_the_password_is_in_no_command_line_and_in_a_private_file(valkey: EmbeddedValkey, tmp_path: Path) -> None:
-    postgres = EmbeddedPostgres(tmp_path / "postgres", 1, AWKWARD)
+def test_the_password_is_in_no_command_line_and_in_a_private_file(valkey: EmbeddedValkey, open_path: Path) -> None:
+    postgres = EmbeddedPostgres(open_path / "postgres", 1, AWKWARD)
     valkey.prepare()
 
     assert AWKWARD not in "".join([*valkey.command(), *postgres.command()])
@@ -184,9 +177,9 @@ def test_the_password_is_in_no_command_line_and_in_a_private_file(valkey: Embedd
 
 @pytest.mark.parametrize("server_type", [EmbeddedPostgres, EmbeddedValkey])
 def test_a_server_whose_predecessor_is_still_there_waits_for_it(
-    server_type: type[EmbeddedServer], tmp_path: Path
+    server_type: type[EmbeddedServer], open_path: Path
 ) -> None:
-    predecessor = server_type(tmp_path / "server", free_port(), "password")
+    predecessor = server_type(open_path / "server", free_port(), "password")
     server = server_type(predecessor.folder, free_port(), "password")
     with running(predecessor):
         with subprocess.Popen(server.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as waiting:
@@ -220,9 +213,9 @@ def test_a_wheel_that_is_not_installed_is_named() -> None:
 
 
 def test_a_wheel_without_a_server_for_this_platform_is_named(
-    valkey: EmbeddedValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    valkey: EmbeddedValkey, open_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdr.embedded_valkey.package_folder", lambda _: tmp_path)
+    monkeypatch.setattr("cdr.embedded_valkey.package_folder", lambda _: open_path)
 
     with pytest.raises(ConfigurationError, match="no valkey-server for this platform"):
         valkey.command()

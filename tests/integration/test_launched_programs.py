@@ -95,26 +95,23 @@ def test_a_program_waits_until_its_predecessor_on_the_folder_and_its_children_ar
     assert second.communicate(timeout=30)[0] == b"mine\n"
 
 
-def test_an_unprivileged_program_does_not_run_as_root(tmp_path: Path) -> None:
-    tmp_path.chmod(0o711)
+def test_an_unprivileged_program_does_not_run_as_root(open_path: Path) -> None:
     result = run(
-        launched(
-            ["/bin/sh", "-c", "id -u"], on_parent_death=signal.SIGTERM, folder=tmp_path.absolute(), unprivileged=True
-        )
+        launched(["/bin/sh", "-c", "id -u"], on_parent_death=signal.SIGTERM, folder=open_path, unprivileged=True)
     )
 
     assert result.stdout.strip().isdigit(), result.stderr
     assert int(result.stdout) != 0
 
 
-def test_an_unprivileged_program_owns_its_folder_and_all_in_it(tmp_path: Path) -> None:
-    left = tmp_path / "inner" / "left by an earlier user"
+def test_an_unprivileged_program_owns_its_folder_and_all_in_it(open_path: Path) -> None:
+    left = open_path / "inner" / "left by an earlier user"
     left.parent.mkdir(mode=0o700)
     left.touch(mode=0o600)
     if os.geteuid() == 0:
         for path in (left.parent, left):
             os.chown(path, 12345, 12345)
 
-    result = run(launched(["/bin/cat", str(left)], on_parent_death=signal.SIGTERM, folder=tmp_path, unprivileged=True))
+    result = run(launched(["/bin/cat", str(left)], on_parent_death=signal.SIGTERM, folder=open_path, unprivileged=True))
 
     assert (result.returncode, result.stderr) == (0, "")

@@ -32,11 +32,8 @@ SECONDS = 60.0
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        if folder.stat().st_uid == os.getuid():
-            folder.chmod(0o711)
-    return tmp_path / "data with a space"
+def data(open_path: Path) -> Path:
+    return open_path / "data with a space"
 
 
 @contextmanager
