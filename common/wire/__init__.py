@@ -10,12 +10,22 @@ from typing import Final
 from common.errors import Unreadable
 from common.wire.compression import decompress
 from common.wire.form import read_form, read_query
-from common.wire.json_body import read_json, read_plain_json
+from common.wire.json_body import read_json, read_json_text, read_plain_json
 from common.wire.message import BadElement, Element, Fields, Message
 from common.wire.text import declared_codec, decode
 from common.wire.xmlrpc import read_xmlrpc
 
-__all__ = ["BadElement", "Element", "Fields", "Message", "decompress", "guess_format", "read_body", "read_query"]
+__all__ = [
+    "BadElement",
+    "Element",
+    "Fields",
+    "Message",
+    "decompress",
+    "guess_format",
+    "read_body",
+    "read_json_text",
+    "read_query",
+]
 
 _JSON_STARTS: Final = (b"{", b"[")
 
