@@ -113,6 +113,7 @@ class ReceiverSettings(Group):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    reuse_port: bool = False
     public_url: str | None = None
     receiver_secrets: Annotated[tuple[tuple[Account, SecretStr], ...], NoDecode, BeforeValidator(_split_secrets)] = ()
     receiver_debug: bool = False

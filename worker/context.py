@@ -10,10 +10,8 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
-import redis
-
 from common.postgres import Database
-from common.redis_client import connect
+from common.redis_client import RedisClient, connect
 from common.settings import AccountDefaults, DatabaseSettings, RecordingSettings, RedisSettings, load
 from worker.accounts import Accounts
 from worker.address_guard import AddressGuard
@@ -41,7 +39,7 @@ class Context:
         self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory())
 
     @cached_property
-    def redis(self) -> redis.Redis:
+    def redis(self) -> RedisClient:
         """A Redis client."""
         return connect(load(RedisSettings).redis_url.get_secret_value())
 

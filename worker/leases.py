@@ -8,11 +8,10 @@ from __future__ import annotations
 import threading
 import time
 
-import redis
 import structlog
 
 from common.errors import QueueUnavailable
-from common.redis_client import translated
+from common.redis_client import RedisClient, translated
 
 LEASE_SECONDS = 12.0
 RENEW_SECONDS = 3.0
@@ -28,7 +27,7 @@ def lease_key(queue: str) -> str:
 class Lease:
     """A lease on one job, renewed by a thread of its own while the `with` block runs."""
 
-    def __init__(self, connection: redis.Redis, queue: str, job_id: str) -> None:
+    def __init__(self, connection: RedisClient, queue: str, job_id: str) -> None:
         self._connection = connection
         self._key = lease_key(queue)
         self._job_id = job_id
@@ -57,7 +56,7 @@ class Lease:
             self._connection.zadd(self._key, {self._job_id: time.time() + LEASE_SECONDS})
 
 
-def release(connection: redis.Redis, queue: str, job_id: str) -> None:
+def release(connection: RedisClient, queue: str, job_id: str) -> None:
     """Give up a lease once its job has ended or is back in its queue."""
     with translated():
         connection.zrem(lease_key(queue), job_id)

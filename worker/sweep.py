@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 
-import redis
 import structlog
 
 from common.job_queue import QUEUES, queue_key, timestamp
-from common.redis_client import translated
+from common.redis_client import RedisClient, translated
 from worker.leases import LEASE_SECONDS, lease_key
 
 _log = structlog.get_logger("worker.sweep")
@@ -57,7 +56,7 @@ return 1
 class Sweeper:
     """Remembers which taken jobs it saw, and since when: they are moved only after a lease's time."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: RedisClient) -> None:
         self._connection = connection
         self._recover_leased = connection.register_script(_RECOVER_LEASED)
         self._recover_taken = connection.register_script(_RECOVER_TAKEN)
@@ -75,16 +74,13 @@ class Sweeper:
 
     def _sweep_leases(self, queue: str) -> int:
         now = time.time()
-        ran_out: list[bytes] = self._connection.zrangebyscore(lease_key(queue), 0, now)  # type: ignore[assignment]
+        ran_out: list[bytes] = self._connection.zrangebyscore(lease_key(queue), 0, now)
         keys = [lease_key(queue), f"rq:wip:{queue}", _intermediate(queue), queue_key(queue)]
-        return sum(
-            int(self._recover_leased(keys=keys, args=[job_id, now, timestamp()]))  # type: ignore[arg-type]
-            for job_id in ran_out
-        )
+        return sum(int(self._recover_leased(keys=keys, args=[job_id, now, timestamp()])) for job_id in ran_out)
 
     def _sweep_taken(self, queue: str) -> int:
         now = time.monotonic()
-        taken: list[bytes] = self._connection.lrange(_intermediate(queue), 0, -1)  # type: ignore[assignment]
+        taken: list[bytes] = self._connection.lrange(_intermediate(queue), 0, -1)
         seen = {(queue, job_id.decode()) for job_id in taken}
         for key in [key for key in self._taken_since if key[0] == queue and key not in seen]:
             del self._taken_since[key]
@@ -96,7 +92,7 @@ class Sweeper:
 
     def _put_back(self, queue: str, job_id: str) -> int:
         keys = [lease_key(queue), _intermediate(queue), queue_key(queue)]
-        return int(self._recover_taken(keys=keys, args=[job_id, timestamp()]))  # type: ignore[arg-type]
+        return int(self._recover_taken(keys=keys, args=[job_id, timestamp()]))
 
 
 def _intermediate(queue: str) -> str:
