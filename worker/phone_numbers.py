@@ -127,20 +127,20 @@ def _is_short_code(digits: str, region: str) -> bool:
 
 
 def _describe_international(digits: str) -> PhoneNumber:
-    number = _parse(f"+{digits}", None)
-    return _described(number) if number and _is_possible(number) else _UNKNOWN
+    number = _parse_possible(f"+{digits}", None)
+    return _described(number, phonenumbers.number_type(number)) if number else _UNKNOWN
 
 
 def _describe_bare(digits: str, region: str) -> PhoneNumber:
     """Read digits that name no country: valid at home, valid abroad, or at least possible at home."""
-    at_home = _parse(digits, region)
-    if at_home and _is_valid(at_home):
-        return _described(at_home)
-    abroad = _parse(f"+{digits}", None)
-    if abroad and _is_valid(abroad):
-        return _described(abroad)
-    if at_home and _is_possible(at_home) and _looks_like_home(at_home, digits, region):
-        return _described(at_home, region)
+    at_home = _parse_possible(digits, region)
+    if at_home and (number_type := phonenumbers.number_type(at_home)) != PhoneNumberType.UNKNOWN:
+        return _described(at_home, number_type)
+    abroad = _parse_possible(f"+{digits}", None)
+    if abroad and (number_type := phonenumbers.number_type(abroad)) != PhoneNumberType.UNKNOWN:
+        return _described(abroad, number_type)
+    if at_home and _looks_like_home(at_home, digits, region):
+        return _described(at_home, PhoneNumberType.UNKNOWN, region)
     return _UNKNOWN
 
 
@@ -153,13 +153,15 @@ def _looks_like_home(number: phonenumbers.PhoneNumber, digits: str, region: str)
     return stripped or phonenumbers.is_possible_number_for_type(number, PhoneNumberType.MOBILE)
 
 
-def _described(number: phonenumbers.PhoneNumber, region: str | None = None) -> PhoneNumber:
+def _described(number: phonenumbers.PhoneNumber, number_type: int, region: str | None = None) -> PhoneNumber:
+    """Write a number down; its type, which is UNKNOWN exactly when it is not valid, is costly to find twice."""
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     # An invalid number of many zeros may lose one each time it is read: such a text names no number.
-    if not _E164.fullmatch(e164) or (not _is_valid(number) and _parse(e164, None) != number):
+    is_unstable = number_type == PhoneNumberType.UNKNOWN and _parse(e164, None) != number
+    if is_unstable or not _E164.fullmatch(e164):
         return _UNKNOWN
     country = phonenumbers.region_code_for_number(number) or region
-    kind = _KINDS.get(phonenumbers.number_type(number), "unknown")
+    kind = _KINDS.get(number_type, "unknown")
     return PhoneNumber(e164, None if country == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else country, kind)
 
 
@@ -170,10 +172,9 @@ def _parse(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
         return None
 
 
-def _is_valid(number: phonenumbers.PhoneNumber) -> bool:
-    return phonenumbers.number_type(number) != PhoneNumberType.UNKNOWN
-
-
-def _is_possible(number: phonenumbers.PhoneNumber) -> bool:
-    # A number that can be dialed only from within its own area is possible to the library, but it is no E.164.
-    return phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+def _parse_possible(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    number = _parse(text, region)
+    # What can be dialed only from within its own area is possible to the library, but it is no E.164.
+    if number and phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE:
+        return number
+    return None
