@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import Final
 
 from common.errors import Unreadable
@@ -36,8 +37,9 @@ def read_body(body: bytes, content_type: str | None = None) -> Message:
     Of `content_type` only the charset counts. Raise `Unreadable`, and nothing else, for every body that is none.
     """
     declared = declared_codec(content_type)
-    if declared is None and body.startswith(_JSON_STARTS):
-        message = read_plain_json(body)
+    unmarked = body.removeprefix(BOM_UTF8)
+    if declared is None and unmarked.startswith(_JSON_STARTS):
+        message = read_plain_json(unmarked)
         if message is not None:
             return message
     return _read_text(decode(body, declared), declared)

@@ -44,7 +44,9 @@ def decode(body: bytes, declared: str | None) -> str:
     """
     if wide := _wide_codec(body):
         return decode_as(body, wide).removeprefix("\ufeff")
-    body = body.removeprefix(codecs.BOM_UTF8)
+    if body.startswith(codecs.BOM_UTF8):
+        unmarked = body.removeprefix(codecs.BOM_UTF8)
+        return decode_as(unmarked, narrow_codec(unmarked, None))
     return decode_as(body, narrow_codec(body, _xml_codec(body) or declared))
 
 
