@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
-from cdr.embedded_server import HOST, EmbeddedServer, package_folder
+from cdr.embedded_server import EmbeddedServer, package_folder
 from cdr.launch import launched
+from cdr.ports import LOOPBACK
 from common.errors import ConfigurationError
 
 USER = "cdr"
@@ -22,7 +23,7 @@ CREATE_DATABASE = f"CREATE DATABASE {DATABASE}\n"
 
 # Loopback TCP only: a socket's path is bound to 107 bytes, which a data folder may exceed.
 SETTINGS = {
-    "listen_addresses": HOST,
+    "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
     "max_connections": "100",
     "shared_buffers": "64MB",
@@ -43,6 +44,7 @@ class EmbeddedPostgres(EmbeddedServer):
     """A PostgreSQL cluster under `folder`, with the superuser `cdr` and the database `cdr`."""
 
     name = "PostgreSQL"
+    setting = "CDR_DATABASE_URL"
     # SIGINT is PostgreSQL's fast shutdown: sessions are ended, a checkpoint is written.
     stop_signal = signal.SIGINT
 
@@ -82,7 +84,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def url(self, database: str = DATABASE) -> str:
         """Return the address of `database`, password included."""
-        return f"postgresql://{USER}:{quote(self.password, safe='')}@{HOST}:{self.port}/{quote(database, safe='')}"
+        return f"postgresql://{USER}:{quote(self.password, safe='')}@{LOOPBACK}:{self.port}/{quote(database, safe='')}"
 
     def is_ready(self) -> bool:
         """Tell whether the postmaster says in its pid file that it is ready, and its port answers.
@@ -91,7 +93,7 @@ class EmbeddedPostgres(EmbeddedServer):
         """
         try:
             lines = (self.cluster / "postmaster.pid").read_text().splitlines()
-            with socket.create_connection((HOST, self.port), timeout=1):
+            with socket.create_connection((LOOPBACK, self.port), timeout=1):
                 return len(lines) > READY_LINE and lines[READY_LINE].strip() == "ready"
         except OSError:
             return False
@@ -106,7 +108,14 @@ class EmbeddedPostgres(EmbeddedServer):
     def _run(self, argv: list[str], text: str = "") -> None:
         try:
             subprocess.run(  # noqa: S603 - the program is the wheel's
-                self._launched(argv), input=text, capture_output=True, text=True, check=True, timeout=INITDB_SECONDS
+                self._launched(argv),
+                input=text,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=INITDB_SECONDS,
+                # The terminal's Ctrl-C is for the supervisor, which lets this end first.
+                start_new_session=True,
             )
         except subprocess.CalledProcessError as error:
             raise ConfigurationError(f"cannot make the database in {self.folder}: {error.stderr.strip()}") from error

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
+import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from common.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    import signal
-    from collections.abc import Iterator, Mapping
-
-HOST = "127.0.0.1"
 POLL_SECONDS = 0.02
 STOP_SECONDS = 20.0
 
@@ -25,10 +21,12 @@ STOP_SECONDS = 20.0
 class EmbeddedServer(ABC):
     """A server of our own under `folder`, reached on `port` of the loopback address with `password`.
 
-    `settings` are the server's own settings by name, which override ours.
+    `settings` are the server's own settings by name, which override ours. `setting` is the variable in which the
+    roles look for the server's address.
     """
 
     name: ClassVar[str]
+    setting: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
 
     def __init__(self, folder: Path, port: int, password: str, settings: Mapping[str, str] | None = None) -> None:
@@ -83,13 +81,6 @@ def _stop(process: subprocess.Popen[bytes], stop_signal: signal.Signals) -> None
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def free_port() -> int:
-    """Return a port of the loopback address that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def package_folder(package: str) -> Path:

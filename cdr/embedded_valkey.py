@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import signal
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import quote
 
-from cdr.embedded_server import HOST, EmbeddedServer, package_folder
+from cdr.embedded_server import EmbeddedServer, package_folder
 from cdr.launch import launched
+from cdr.ports import LOOPBACK
 from common.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 SETTINGS = {
-    "bind": HOST,
+    "bind": LOOPBACK,
     "protected-mode": "yes",
     "daemonize": "no",
     "appendonly": "yes",
@@ -34,6 +32,7 @@ class EmbeddedValkey(EmbeddedServer):
     """A Valkey under `folder` whose every write is fsynced before it is answered."""
 
     name = "Valkey"
+    setting = "CDR_REDIS_URL"
     stop_signal = signal.SIGTERM
 
     @property
@@ -62,12 +61,12 @@ class EmbeddedValkey(EmbeddedServer):
 
     def url(self, database: int = 0) -> str:
         """Return the address of the numbered `database`, password included."""
-        return f"redis://:{quote(self.password, safe='')}@{HOST}:{self.port}/{database}"
+        return f"redis://:{quote(self.password, safe='')}@{LOOPBACK}:{self.port}/{database}"
 
     def is_ready(self) -> bool:
         """Tell whether the server takes our password and has loaded its data."""
         try:
-            with socket.create_connection((HOST, self.port), timeout=1) as connection:
+            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
                 connection.sendall(f"AUTH {_quoted(self.password)}\r\nPING\r\nQUIT\r\n".encode())
                 with connection.makefile("rb") as answers:
                     return answers.read() == b"+OK\r\n+PONG\r\n+OK\r\n"

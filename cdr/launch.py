@@ -14,11 +14,7 @@ import fcntl
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
@@ -27,7 +23,11 @@ LOCK_NAME = "in-use.lock"
 
 
 def launched(
-    argv: Sequence[str], *, on_parent_death: signal.Signals, folder: Path | None = None, unprivileged: bool = False
+    argv: Sequence[str],
+    *,
+    on_parent_death: signal.Signals,
+    folder: os.PathLike[str] | None = None,
+    unprivileged: bool = False,
 ) -> list[str]:
     """Return the command line that runs `argv` as a child of this very process, for the thread that calls it.
 
@@ -38,7 +38,7 @@ def launched(
     """
     options = [f"parent={os.getpid()}", f"signal={int(on_parent_death)}"]
     if folder is not None:
-        options.append(f"folder={folder}")
+        options.append(f"folder={os.fspath(folder)}")
     if unprivileged:
         options.append("unprivileged=yes")
     return [sys.executable, "-I", "-S", __file__, *options, "--", *argv]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 import uuid
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 import redis
 
 from cdr.embedded_postgres import EmbeddedPostgres
-from cdr.embedded_server import free_port, running
+from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from cdr.ports import free_port
+from migrations.apply import migrate
 
 PASSWORD = "only-for-tests"
 TEMPLATE = "migrated_template"
@@ -29,6 +27,8 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="cdr-tests-", ignore_cleanup_errors=True) as folder:
+        # Where PostgreSQL must run as another user than root, that user has to reach its folder.
+        Path(folder).chmod(0o711)
         yield Path(folder)
 
 
@@ -49,9 +49,7 @@ def valkey_server(server_folder: Path) -> Iterator[EmbeddedValkey]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     execute(postgres_server, f"CREATE DATABASE {TEMPLATE}")
-    # The runner may not be there yet while the product is being put together; then the template is empty.
-    with suppress(ModuleNotFoundError):
-        importlib.import_module("migrations.apply").migrate(postgres_server.url(TEMPLATE))
+    migrate(postgres_server.url(TEMPLATE))
     return TEMPLATE
 
 

@@ -1,0 +1,30 @@
+"""Shows the addresses of a running `cdr up` as lines for a shell."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from cdr.data_folder import DataFolder
+from common.errors import ConfigurationError
+
+
+def show_env(data: Path) -> int:
+    """Write NAME=value lines of the `cdr up` that runs on `data`; return 1 with the reason when none is ready."""
+    try:
+        addresses = _running_addresses(DataFolder(data))
+    except ConfigurationError as error:
+        sys.stderr.write(f"cdr env: {error}\n")
+        return 1
+    sys.stdout.writelines(f"{name}={shlex.quote(value)}\n" for name, value in addresses.items())
+    return 0
+
+
+def _running_addresses(folder: DataFolder) -> dict[str, str]:
+    if not folder.is_held():
+        raise ConfigurationError(f"no `cdr up` is running on {folder.root}")
+    addresses = folder.addresses()
+    if not addresses:
+        raise ConfigurationError(f"the `cdr up` on {folder.root} is still starting or already stopping")
+    return addresses
