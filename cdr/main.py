@@ -16,6 +16,31 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 @app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="the folder that holds everything")] = Path("var"),
+    host: Annotated[str, typer.Option(help="the receiver's address")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="the receiver's port; 0 for any free one, kept from then on")] = 8080,
+    receivers: Annotated[int, typer.Option(min=1, help="receiver processes, on one port")] = 1,
+    console_port: Annotated[int, typer.Option(help="reserved for the console, which is not built yet")] = 8081,
+    workers: Annotated[int, typer.Option(min=1, help="processes that load CDRs")] = 1,
+    recorders: Annotated[int, typer.Option(min=1, help="processes that fetch recordings")] = 1,
+    demo: Annotated[bool, typer.Option("--demo", help="feed simulated calls")] = False,
+) -> None:
+    """Run everything in one supervised tree, with a PostgreSQL and a Valkey of its own."""
+    from cdr.up import UpOptions, run_up
+
+    raise typer.Exit(run_up(UpOptions(data, host, port, receivers, console_port, workers, recorders, demo)))
+
+
+@app.command()
+def env(data: Annotated[Path, typer.Option(help="the folder of the running cdr up")] = Path("var")) -> None:
+    """Print the addresses of a running cdr up as NAME=value lines."""
+    from cdr.show_env import show_env
+
+    raise typer.Exit(show_env(data))
+
+
+@app.command()
 def receiver() -> None:
     """Receive CDRs over HTTP and acknowledge them once they are durable."""
     from cdr.processes import run_receiver
