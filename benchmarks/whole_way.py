@@ -51,14 +51,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=5000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cdr-bench-") as folder, running_product(Path(folder)) as env:
-        with running_rival(env) as rival_url:
-            rounds: dict[str, list[Round]] = {"cdr pipeline, durable": [], "synchronous INSERT": []}
-            for number in range(options.rounds):
-                posts = list(posts_of(SimulateOptions(count=options.count, format="json", seed=1000 + number)))
-                rounds["cdr pipeline, durable"].append(measure(posts, env["CDR_RECEIVER_URL"], env, wait_for_rows))
-                rounds["synchronous INSERT"].append(measure(posts, rival_url, env, lambda *_: None))
-            show(rounds)
+    rounds: dict[str, list[Round]] = {"cdr pipeline, durable": [], "synchronous INSERT": []}
+    with (
+        tempfile.TemporaryDirectory(prefix="cdr-bench-") as folder,
+        running_product(Path(folder)) as env,
+        running_rival(env) as rival_url,
+    ):
+        for number in range(options.rounds):
+            posts = list(posts_of(SimulateOptions(count=options.count, format="json", seed=1000 + number)))
+            rounds["cdr pipeline, durable"].append(measure(posts, env["CDR_RECEIVER_URL"], env, wait_for_rows))
+            rounds["synchronous INSERT"].append(measure(posts, rival_url, env, lambda *_: None))
+    show(rounds)
 
 
 @contextlib.contextmanager
@@ -81,7 +84,11 @@ def addresses(data: Path) -> dict[str, str]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         shown = subprocess.run(
-            [sys.executable, "-m", "cdr", "env", "--data", str(data)], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "cdr", "env", "--data", str(data)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if shown.returncode == 0:
             return dict(shlex.split(line)[0].split("=", 1) for line in shown.stdout.splitlines())
