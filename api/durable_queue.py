@@ -47,7 +47,7 @@ class DurableQueue:
         self._check(replies)
 
     async def _send(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        await self._connection.connect()  # type: ignore[no-untyped-call]
+        await self._connection.connect()
         await self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
         return [await self._connection.read_response() for _ in commands]
 

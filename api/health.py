@@ -6,21 +6,20 @@ import time
 from datetime import datetime
 from typing import Any
 
-from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from api.metrics import Metrics
 from common.errors import QueueUnavailable
 from common.job_queue import COUNTERS_KEY, QUEUES, failed_key, job_key, queue_key
-from common.redis_client import translated
+from common.redis_client import RedisClient, translated
 from common.settings import RedisSettings
 
 
 class Health:
     """The endpoints `/livez`, `/readyz` and `/metrics`."""
 
-    def __init__(self, settings: RedisSettings, redis: Redis, metrics: Metrics) -> None:
+    def __init__(self, settings: RedisSettings, redis: RedisClient, metrics: Metrics) -> None:
         self._level = settings.ack_level
         self._redis = redis
         self._metrics = metrics

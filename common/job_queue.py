@@ -35,7 +35,8 @@ ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS})
 # What all workers loaded and refused, counted in one hash.
 COUNTERS_KEY = "cdr:counters"
 
-JOB_TIMEOUT_SECONDS = 600
+# RQ's own timeout interrupts Python anywhere; each job bounds its waits itself, and a dead worker's lease runs out.
+NO_TIMEOUT = -1
 # RQ breaks a retried job whose result is not kept at all, and forgets failed jobs after a year unless told not to.
 RESULT_TTL_SECONDS = 60
 KEEP_FOR_EVER = -1
@@ -154,7 +155,7 @@ class NewJob:
             "origin": self.queue,
             "description": self.description,
             "status": "queued",
-            "timeout": JOB_TIMEOUT_SECONDS,
+            "timeout": NO_TIMEOUT,
             "result_ttl": RESULT_TTL_SECONDS,
             "failure_ttl": KEEP_FOR_EVER,
         }

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import redis
 import redis.asyncio
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from common.errors import QueueUnavailable
+
+# redis-py annotates its commands for clients of both kinds at once, so that no reply has a usable type: the replies
+# are what the protocol says, and the tests run against a real server.
+RedisClient: TypeAlias = Any
 
 CONNECT_SECONDS = 5
 _RETRIES = 3
@@ -27,7 +32,7 @@ def translated() -> Iterator[None]:
         raise QueueUnavailable(f"Redis: {error or type(error).__name__}") from error
 
 
-def connect(url: str, timeout_seconds: float | None = 15) -> redis.Redis:
+def connect(url: str, timeout_seconds: float | None = 15) -> RedisClient:
     """Return a client with a connection pool, for workers and commands; replies are bytes.
 
     Commands are tried again after a broken connection, so use it only for what may happen twice.
@@ -42,7 +47,7 @@ def connect(url: str, timeout_seconds: float | None = 15) -> redis.Redis:
     )
 
 
-def connect_async(url: str, timeout_seconds: float = 2) -> redis.asyncio.Redis:
+def connect_async(url: str, timeout_seconds: float = 2) -> RedisClient:
     """Return an asyncio client for questions that may fail quickly, such as those of a health check."""
     return redis.asyncio.Redis.from_url(
         url,
@@ -53,12 +58,12 @@ def connect_async(url: str, timeout_seconds: float = 2) -> redis.asyncio.Redis:
     )
 
 
-def commit_connection(url: str) -> AbstractConnection:
+def commit_connection(url: str) -> Any:
     """Return one asyncio connection, not yet open, that never sends anything twice by itself.
 
     A write that was cut off may or may not have happened: whoever commits has to know, so retries are off.
     """
-    pool = ConnectionPool.from_url(
+    pool: Any = ConnectionPool.from_url(
         url, socket_timeout=None, socket_connect_timeout=CONNECT_SECONDS, retry=AsyncRetry(NoBackoff(), 0)
     )
     return pool.make_connection()

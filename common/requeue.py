@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import redis
-
 from common.job_queue import queue_key, timestamp
-from common.redis_client import translated
+from common.redis_client import RedisClient, translated
 
 # KEYS: the sorted set the jobs come from, the queue's list, the set of queues. ARGV: now, "front" or "back", job ids.
 # What RQ notes of a job's last run goes, and its expiry too; a job whose hash is gone only leaves the set.
@@ -46,7 +44,7 @@ class Moved(NamedTuple):
 
 
 def move_to_queue(
-    connection: redis.Redis, source_key: str, queue: str, job_ids: Sequence[str], *, front: bool = False
+    connection: RedisClient, source_key: str, queue: str, job_ids: Sequence[str], *, front: bool = False
 ) -> Moved:
     """Move those of the jobs that are in the sorted set `source_key` to the queue; others are left alone.
 

@@ -113,6 +113,7 @@ class ReceiverSettings(Group):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    reuse_port: bool = False
     public_url: str | None = None
     receiver_secrets: Annotated[tuple[tuple[Account, SecretStr], ...], NoDecode, BeforeValidator(_split_secrets)] = ()
     receiver_debug: bool = False
@@ -141,7 +142,6 @@ def _split(value: object) -> object:
     return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -149,7 +149,6 @@ class RecordingSettings(Group):
     """Where recordings may come from and where they are kept."""
 
     recordings_url: Annotated[str, Field(pattern=r"^file:///.+")]
-    recording_hosts: CommaSeparated = ()
     recording_allow_networks: Networks = ()
     recording_max_bytes: int = Field(default=536_870_912, ge=1024)
 

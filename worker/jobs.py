@@ -58,7 +58,9 @@ def fetch_recordings(version: int, recording_ids: list[int]) -> None:
     """Fetch recordings into the store; those that are not there yet are scheduled again."""
     _check(version)
     here = context.current()
-    schedule_recordings(here.redis, fetch(here.database, here.recordings, recording_ids))
+    recordings = here.recordings
+    retries = fetch(here.database, recordings.store, recording_ids, recordings.guard, recordings.limits)
+    schedule_recordings(here.redis, retries)
 
 
 def _check(version: int) -> None:
@@ -73,9 +75,7 @@ def _rebuild(batch: Any, kind: Any) -> Any:
         raise NotLoadable(f"the payload is not one of ours: {error}") from error
 
 
-def _enrich_each(
-    deliveries: list[Delivery], knowledge: Knowledge
-) -> tuple[list[tuple[Cdr, Delivery]], list[Refused]]:
+def _enrich_each(deliveries: list[Delivery], knowledge: Knowledge) -> tuple[list[tuple[Cdr, Delivery]], list[Refused]]:
     """Run the stages on each delivery by itself, so that one that breaks them stops nobody else."""
     enriched, refused = [], []
     for delivery in deliveries:
@@ -85,7 +85,7 @@ def _enrich_each(
             raise
         except CdrError as error:
             refused.append(Refused([delivery], error))
-        except Exception as error:  # a bug of ours must cost one CDR, not its neighbours
+        except Exception as error:  # noqa: BLE001 - a bug of ours must cost one CDR, not its neighbours
             failure = NotLoadable(f"{type(error).__name__}: {error}")
             failure.__cause__ = error
             refused.append(Refused([delivery], failure))

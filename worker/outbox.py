@@ -5,23 +5,21 @@ Run right after each load, and again and again by the scheduler, which finds wha
 
 from __future__ import annotations
 
-import redis
-
 from common.job_queue import FETCH_RECORDINGS, RECORDINGS, NewJob
 from common.postgres import Database, statement
-from common.redis_client import translated
+from common.redis_client import RedisClient, translated
 from worker.fold_calls import fold_waiting_calls
 
 RECORDINGS_A_JOB = 32
 _ENTRIES_AT_ONCE = 20
 
 
-def work_off(database: Database, connection: redis.Redis) -> int:
+def work_off(database: Database, connection: RedisClient) -> int:
     """Do everything that waits in the outbox; return how many calls were folded and recordings queued."""
     return fold_waiting_calls(database) + queue_waiting_recordings(database, connection)
 
 
-def queue_waiting_recordings(database: Database, connection: redis.Redis) -> int:
+def queue_waiting_recordings(database: Database, connection: RedisClient) -> int:
     """Queue a job for every recording that waits in the outbox and return how many there were.
 
     The jobs are in Redis before the outbox forgets them: a crash in between queues them twice, which fetches once.
@@ -48,7 +46,7 @@ def recording_jobs(recording_ids: list[int]) -> list[NewJob]:
     return [NewJob(RECORDINGS, FETCH_RECORDINGS, (batch,), f"fetch {len(batch)}") for batch in batches]
 
 
-def enqueue(connection: redis.Redis, jobs: list[NewJob]) -> None:
+def enqueue(connection: RedisClient, jobs: list[NewJob]) -> None:
     """Queue jobs, all or none; raises QueueUnavailable."""
     with translated(), connection.pipeline(transaction=True) as pipeline:
         for job in jobs:

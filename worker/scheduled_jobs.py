@@ -6,10 +6,8 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
-import redis
-
 from common.job_queue import QUEUES, NewJob
-from common.redis_client import translated
+from common.redis_client import RedisClient, translated
 from common.requeue import move_to_queue
 from worker.outbox import recording_jobs
 
@@ -21,7 +19,7 @@ def scheduled_key(queue: str) -> str:
     return f"rq:scheduled:{queue}"
 
 
-def schedule(connection: redis.Redis, job: NewJob, due: datetime) -> None:
+def schedule(connection: RedisClient, job: NewJob, due: datetime) -> None:
     """Keep a job until it is due; raises QueueUnavailable."""
     with translated(), connection.pipeline(transaction=True) as pipeline:
         for command in job.scheduled_commands(scheduled_key(job.queue), due.timestamp()):
@@ -29,23 +27,21 @@ def schedule(connection: redis.Redis, job: NewJob, due: datetime) -> None:
         pipeline.execute()
 
 
-def schedule_recordings(connection: redis.Redis, retries: Iterable[tuple[int, datetime]]) -> None:
+def schedule_recordings(connection: RedisClient, retries: Iterable[tuple[int, datetime]]) -> None:
     """Schedule recordings that were not there yet, each in a job of its own."""
     for recording_id, due in retries:
         for job in recording_jobs([recording_id]):
             schedule(connection, job, due)
 
 
-def move_due_jobs(connection: redis.Redis) -> int:
+def move_due_jobs(connection: RedisClient) -> int:
     """Move every job that is due to its queue and return how many; raises QueueUnavailable."""
     moved = 0
     for queue in QUEUES:
         with translated():
-            due: list[bytes] = connection.zrangebyscore(  # type: ignore[assignment]
+            due: list[bytes] = connection.zrangebyscore(
                 scheduled_key(queue), 0, time.time(), start=0, num=_MOVED_AT_ONCE
             )
         if due:
-            moved += move_to_queue(
-                connection, scheduled_key(queue), queue, [job_id.decode() for job_id in due]
-            ).moved
+            moved += move_to_queue(connection, scheduled_key(queue), queue, [job_id.decode() for job_id in due]).moved
     return moved

@@ -5,18 +5,31 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import Final
 
 from common.errors import Unreadable
 from common.wire.compression import decompress
 from common.wire.form import read_form, read_query
-from common.wire.json_body import read_json, read_plain_json
+from common.wire.json_body import read_json, read_json_text, read_plain_json
 from common.wire.message import BadElement, Element, Fields, Message
 from common.wire.text import declared_codec, decode
 from common.wire.xmlrpc import read_xmlrpc
 
-__all__ = ["BadElement", "Element", "Fields", "Message", "decompress", "guess_format", "read_body", "read_query"]
+__all__ = [
+    "BadElement",
+    "Element",
+    "Fields",
+    "Message",
+    "decompress",
+    "guess_format",
+    "read_body",
+    "read_json_text",
+    "read_query",
+]
 
+# Enough for the blanks and the first field name of any body, and too little to cost time.
+_SNIFFED: Final = 4_096
 _JSON_STARTS: Final = (b"{", b"[")
 
 
@@ -26,8 +39,9 @@ def read_body(body: bytes, content_type: str | None = None) -> Message:
     Of `content_type` only the charset counts. Raise `Unreadable`, and nothing else, for every body that is none.
     """
     declared = declared_codec(content_type)
-    if declared is None and body.startswith(_JSON_STARTS):
-        message = read_plain_json(body)
+    unmarked = body.removeprefix(BOM_UTF8)
+    if declared is None and unmarked.startswith(_JSON_STARTS):
+        message = read_plain_json(unmarked)
         if message is not None:
             return message
     return _read_text(decode(body, declared), declared)
@@ -35,7 +49,7 @@ def read_body(body: bytes, content_type: str | None = None) -> Message:
 
 def guess_format(body: bytes) -> str:
     """Return json, xmlrpc or form: the format in which to answer a body, be it readable or not. Never raise."""
-    return _sniff(decode(body, None)) or "json"
+    return _sniff(decode(body[:_SNIFFED], None)) or "json"
 
 
 def _read_text(text: str, declared: str | None) -> Message:

@@ -29,7 +29,7 @@ def _fields_of(text: str, declared: str | None) -> Fields:
         raise Unreadable(f"more than {MAX_FIELDS:,} fields")
     # What came as raw letters is decoded already; only a form of pure ASCII has all its letters in the escapes.
     codec_hint = declared if text.isascii() else None
-    raw = _escaped(text.strip().encode("utf-8", "surrogatepass"))
+    raw = _escaped(text.strip(" \t\r\n").encode("utf-8", "surrogatepass"))
     pairs = [pair.partition(b"=") for pair in raw.split(b"&") if pair]
     plain = [(_unescaped(name), _unescaped(value)) for name, _, value in pairs]
     codec = narrow_codec(b" ".join(part for pair in plain for part in pair), codec_hint)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from common.errors import Unreadable
+from common.wire.hygiene import storable
 from common.wire.limits import check_json_shape
 from common.wire.message import Fields, Message, mended, message_of
 from common.wire.numbers import fraction, whole_number
@@ -42,6 +43,21 @@ def read_json(text: str) -> Message:
     """
     check_json_shape(text.encode("utf-8", "surrogatepass"))
     return message_of("json", _parse(text), mended)
+
+
+def read_json_text(text: str) -> tuple[Any, str | None]:
+    """Read JSON that stands inside a field: the value and None, or None and what is wrong; never raise.
+
+    Texts in the value are made storable as everywhere; a value that had to be mended comes with a remark.
+    """
+    try:
+        check_json_shape(text.encode("utf-8", "surrogatepass"))
+        value = _parse(text)
+    except Unreadable as error:
+        return None, str(error)
+    faults: set[str] = set()
+    value = storable(value, faults)
+    return value, "; ".join(sorted(faults)) or None
 
 
 def _parse(text: str) -> Any:

@@ -14,7 +14,7 @@ from common.wire.limits import MAX_DEPTH, MAX_VALUES
 _FEW_TAGS: Final = 20_000
 _MAX_ATTRIBUTES: Final = 100_000
 # A value inside a value is a few elements deeper: struct, member and value, or array, data and value.
-_MAX_ELEMENT_DEPTH: Final = 8 + 3 * MAX_DEPTH
+_MAX_ELEMENT_DEPTH: Final = 8 + 3 * (MAX_DEPTH + 1)
 _DOCTYPE = re.compile(r"(?:\s++|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
 
 

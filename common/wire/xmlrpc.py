@@ -61,13 +61,18 @@ def _cdr_of(call: Element) -> Element:
 def _value(value: Element, depth: int) -> WireValue:
     if not len(value):
         return value.text or ""
-    if depth > MAX_DEPTH:
-        raise Unreadable(f"values nested more than {MAX_DEPTH} deep")
     typed = value[0]
     return _READERS.get(typed.tag, _text)(typed, depth)
 
 
+def _deeper(depth: int) -> int:
+    if depth == MAX_DEPTH:
+        raise Unreadable(f"values nested more than {MAX_DEPTH} deep")
+    return depth + 1
+
+
 def _struct(struct: Element, depth: int) -> WireValue:
+    inner = _deeper(depth)
     fields: dict[str, WireValue] = {}
     for member in struct:
         name, value = "", None
@@ -75,13 +80,14 @@ def _struct(struct: Element, depth: int) -> WireValue:
             if part.tag == "name":
                 name = part.text or ""
             elif part.tag == "value":
-                value = _value(part, depth + 1)
+                value = _value(part, inner)
         fields[name] = value
     return fields
 
 
 def _array(array: Element, depth: int) -> WireValue:
-    return [_value(value, depth + 1) for value in array.iterfind("data/value")]
+    inner = _deeper(depth)
+    return [_value(value, inner) for value in array.iterfind("data/value")]
 
 
 def _text(typed: Element, _depth: int) -> str:

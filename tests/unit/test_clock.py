@@ -248,7 +248,6 @@ def test_the_start_is_always_aware_in_utc_and_its_rule_one_of_eight(
 
 @given(st.datetimes(datetime(2000, 1, 2), datetime(2099, 12, 30)), st.sampled_from(ZONES))  # noqa: DTZ001 - a wall clock
 def test_an_epoch_beside_the_id_of_its_wall_clock_is_never_moved(wall_clock: datetime, zone: str) -> None:
-    # Around a change of offset an epoch may rightly fit neither reading; a day that does not change always fits.
     instant = wall_clock.replace(microsecond=0, tzinfo=UTC)
     local = instant.astimezone(ZoneInfo(zone))
     clock = read(int(instant.timestamp()), f"{local:%Y%m%d%H%M%S}abc", zone)

@@ -1,0 +1,74 @@
+"""Runs the processes of the product, each from its settings alone: receiver, worker, scheduler."""
+
+from __future__ import annotations
+
+import socket
+
+import structlog
+import uvicorn
+
+from api.app import create_app
+from common.job_queue import RECORDINGS
+from common.postgres import Database
+from common.redis_client import connect
+from common.settings import DatabaseSettings, ReceiverSettings, RecordingSettings, RedisSettings, load
+
+GRACE_SECONDS = 10
+_BACKLOG = 2048
+
+_log = structlog.get_logger("cdr")
+
+
+def run_receiver() -> int:
+    """Serve until SIGTERM or SIGINT; what was taken is answered first. Returns the exit code."""
+    settings = load(ReceiverSettings)
+    redis = load(RedisSettings)
+    listener = _listen(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings, redis),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            # A secret is part of the address, so no proxy's word about addresses is needed or wanted.
+            proxy_headers=False,
+        )
+    )
+    host, port = listener.getsockname()[:2]
+    _log.info("receiver listens", host=host, port=port, ack_level=redis.ack_level)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _listen(settings: ReceiverSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.reuse_port:
+        # Several receivers share one address: the kernel hands each its part of the connections.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((settings.host, settings.port))
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def run_worker(queue: str) -> int:
+    """Work on one queue until SIGTERM or SIGINT; the job at hand is finished first. Returns the exit code."""
+    from worker.queue_worker import work
+
+    load(DatabaseSettings)
+    if queue == RECORDINGS:
+        load(RecordingSettings)
+    _log.info("worker starts", queue=queue)
+    # A worker blocks in Redis for longer than a command takes, so its deadline is RQ's to set.
+    return work(queue, connect(load(RedisSettings).redis_url.get_secret_value(), timeout_seconds=None))
+
+
+def run_scheduler() -> int:
+    """Schedule and sweep until SIGTERM or SIGINT. Returns the exit code."""
+    from worker.scheduler import Scheduler
+
+    database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr scheduler")
+    Scheduler(database, connect(load(RedisSettings).redis_url.get_secret_value())).run()
+    return 0

@@ -1,0 +1,72 @@
+"""What the job functions work with: one database connection, one Redis client, the store, what the stages know.
+
+RQ calls job functions by name with nothing but their payload, so this is kept for the process. It is made when first
+wanted and again in a forked child, because connections must not be shared over a fork (a stock `rq worker` forks).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+from common.postgres import Database
+from common.redis_client import RedisClient, connect
+from common.settings import AccountDefaults, DatabaseSettings, RecordingSettings, RedisSettings, load
+from worker.accounts import Accounts
+from worker.address_guard import AddressGuard
+from worker.extension_directory import ExtensionDirectory
+from worker.pipeline import Knowledge
+from worker.recording_store import RecordingStore
+from worker.safe_http import FetchLimits
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What fetching a recording needs."""
+
+    store: RecordingStore
+    guard: AddressGuard
+    limits: FetchLimits
+
+
+class Context:
+    """The worker's own things; raises ConfigurationError when a setting is missing."""
+
+    def __init__(self) -> None:
+        self.process_id = os.getpid()
+        self.database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr worker")
+        self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory())
+
+    @cached_property
+    def redis(self) -> RedisClient:
+        """A Redis client."""
+        return connect(load(RedisSettings).redis_url.get_secret_value())
+
+    @cached_property
+    def recordings(self) -> Recordings:
+        """The recording store and what guards the way to it; only the recorder needs its settings."""
+        settings = load(RecordingSettings)
+        return Recordings(
+            RecordingStore(settings.recordings_url),
+            AddressGuard(settings.recording_allow_networks),
+            FetchLimits(max_bytes=settings.recording_max_bytes),
+        )
+
+    def refresh(self) -> None:
+        """Read accounts and the extension directory again when they are old."""
+        self.knowledge.accounts.refresh(self.database)
+        self.knowledge.directory.refresh(self.database)
+
+
+class _Kept:
+    """The context of this process."""
+
+    context: Context | None = None
+
+
+def current() -> Context:
+    """Return the context of this process."""
+    if _Kept.context is None or _Kept.context.process_id != os.getpid():
+        _Kept.context = Context()
+    return _Kept.context

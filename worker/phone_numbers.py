@@ -1,0 +1,180 @@
+"""What a caller or target field holds: an E.164 number with its country and kind, an extension, a short code.
+
+The only owner of `phonenumbers`, of which the core alone is used: its geocoder and carrier tables take
+seconds and hundreds of megabytes to import. Its metadata is read region by region, when first needed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import NamedTuple
+
+import phonenumbers
+from phonenumbers import PhoneNumberType, ValidationResult
+
+
+class PhoneNumber(NamedTuple):
+    """A field's value, described.
+
+    `e164` is + and 5 to 15 digits, None for what is no public number. `country_code` is ISO 3166 alpha-2, None
+    where a number belongs to no single country (+800, satellite, an invalid number of a shared code such as
+    +1). `kind` is mobile, fixed, voip, toll_free, shared_cost, premium, short_code, extension, hidden or
+    unknown; None for an empty field. Where mobile and fixed numbers share a plan (United States) it is unknown.
+    """
+
+    e164: str | None
+    country_code: str | None
+    kind: str | None
+
+
+_NOTHING = PhoneNumber(None, None, None)
+_UNKNOWN = PhoneNumber(None, None, "unknown")
+_HIDDEN = PhoneNumber(None, None, "hidden")
+_EXTENSION = PhoneNumber(None, None, "extension")
+_SHORT_CODE = PhoneNumber(None, None, "short_code")
+
+_KINDS = {
+    PhoneNumberType.MOBILE: "mobile",
+    PhoneNumberType.FIXED_LINE: "fixed",
+    PhoneNumberType.VOIP: "voip",
+    PhoneNumberType.TOLL_FREE: "toll_free",
+    PhoneNumberType.SHARED_COST: "shared_cost",
+    PhoneNumberType.PREMIUM_RATE: "premium",
+}
+
+# What networks, switches and phones write in place of a number, letters only; the Hebrew words say hidden,
+# hidden number, hidden call, private, private number, unknown and unavailable.
+_HIDDEN_TEXT = re.compile(
+    r"(?:anonymous|blocked|hidden|private|restricted|unavailable|unknown|withheld)(?:caller|number|id)?"
+    r"|(?:caller|number)(?:blocked|hidden|unavailable|unknown|withheld)|no(?:caller)?id|notavailable"
+    r"|(?:מספר|שיחה)?(?:חסויה?|פרטית?)|לאידוע|לאזמין"
+)
+# ANONYMOUS on a telephone keypad, which some networks send as if it were a number.
+_ANONYMOUS_IN_DIGITS = "266696687"
+
+_LONGEST_TEXT = 64
+_LONGEST_SHORT_CODE = 6
+_CUT = re.compile(r"[,;/]")
+_SIP_ADDRESS = re.compile(r"(?:sips?:)?([^@]*)(?:@.*)?", re.DOTALL)
+_NOT_DIALED = re.compile(r"[^0-9+*#]")
+_DIALED = re.compile(r"\+*[0-9]+")
+_E164 = re.compile(r"\+[1-9][0-9]{4,14}")
+
+
+def describe_number(sent: str | None, region: str) -> PhoneNumber:
+    """Describe a number as sent; `region` (ISO alpha-2) is where a number without a country belongs.
+
+    Only the first 64 characters count. Never raises: what is no number has e164 None and a kind that says why.
+    """
+    # The cut comes before the cache, which would keep texts of any length otherwise.
+    return _describe(sent.strip()[:_LONGEST_TEXT], region) if sent else _NOTHING
+
+
+@lru_cache(maxsize=65_536)
+def _describe(text: str, region: str) -> PhoneNumber:
+    text = _CUT.split(_in_ascii_digits(text), maxsplit=1)[0].strip()
+    if not text:
+        return _NOTHING
+    if _is_hidden(text):
+        return _HIDDEN
+    # The library would read letters as keypad digits.
+    if any(map(str.isalpha, text)):
+        return _EXTENSION
+    return _describe_dialed(_NOT_DIALED.sub("", text), region)
+
+
+def _in_ascii_digits(text: str) -> str:
+    """Turn digits of any alphabet and full-width signs into ASCII, and drop invisible marks of direction."""
+    if text.isascii():
+        return text
+    return "".join(
+        str(unicodedata.decimal(char)) if char.isdecimal() else char
+        for char in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(char) != "Cf"
+    )
+
+
+def _is_hidden(text: str) -> bool:
+    match = _SIP_ADDRESS.fullmatch(text.casefold())
+    user = match[1] if match else text
+    return _HIDDEN_TEXT.fullmatch("".join(filter(str.isalpha, user))) is not None
+
+
+def _describe_dialed(dialed: str, region: str) -> PhoneNumber:
+    if "*" in dialed or "#" in dialed:
+        return _SHORT_CODE
+    if not _DIALED.fullmatch(dialed):
+        return _UNKNOWN
+    digits = dialed.lstrip("+")
+    if digits == _ANONYMOUS_IN_DIGITS:
+        return _HIDDEN
+    if digits != dialed or digits.startswith("00"):
+        return _describe_international(digits.removeprefix("00"))
+    if _is_short_code(digits, region):
+        return _SHORT_CODE
+    return _describe_bare(digits, region)
+
+
+def _is_short_code(digits: str, region: str) -> bool:
+    if len(digits) > _LONGEST_SHORT_CODE:
+        return False
+    if len(digits) == 3 and digits.startswith("1"):
+        return True
+    number = _parse(digits, region)
+    return number is not None and phonenumbers.is_valid_short_number_for_region(number, region)
+
+
+def _describe_international(digits: str) -> PhoneNumber:
+    number = _parse_possible(f"+{digits}", None)
+    return _described(number, phonenumbers.number_type(number)) if number else _UNKNOWN
+
+
+def _describe_bare(digits: str, region: str) -> PhoneNumber:
+    """Read digits that name no country: valid at home, valid abroad, or at least possible at home."""
+    at_home = _parse_possible(digits, region)
+    if at_home and (number_type := phonenumbers.number_type(at_home)) != PhoneNumberType.UNKNOWN:
+        return _described(at_home, number_type)
+    abroad = _parse_possible(f"+{digits}", None)
+    if abroad and (number_type := phonenumbers.number_type(abroad)) != PhoneNumberType.UNKNOWN:
+        return _described(abroad, number_type)
+    if at_home and _looks_like_home(at_home, digits, region):
+        return _described(at_home, PhoneNumberType.UNKNOWN, region)
+    return _UNKNOWN
+
+
+def _looks_like_home(number: phonenumbers.PhoneNumber, digits: str, region: str) -> bool:
+    # "Possible" is a matter of length, which many a foreign number has too: so the trunk prefix or the
+    # country code must have been dialed, or the length be that of a mobile.
+    if number.country_code != phonenumbers.country_code_for_region(region):
+        return False
+    stripped = phonenumbers.national_significant_number(number) != digits
+    return stripped or phonenumbers.is_possible_number_for_type(number, PhoneNumberType.MOBILE)
+
+
+def _described(number: phonenumbers.PhoneNumber, number_type: int, region: str | None = None) -> PhoneNumber:
+    """Write a number down; its type, which is UNKNOWN exactly when it is not valid, is costly to find twice."""
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    # An invalid number of many zeros may lose one each time it is read: such a text names no number.
+    is_unstable = number_type == PhoneNumberType.UNKNOWN and _parse(e164, None) != number
+    if is_unstable or not _E164.fullmatch(e164):
+        return _UNKNOWN
+    country = phonenumbers.region_code_for_number(number) or region
+    kind = _KINDS.get(number_type, "unknown")
+    return PhoneNumber(e164, None if country == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else country, kind)
+
+
+def _parse(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def _parse_possible(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    number = _parse(text, region)
+    # What can be dialed only from within its own area is possible to the library, but it is no E.164.
+    if number and phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE:
+        return number
+    return None
