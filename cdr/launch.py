@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 NOBODY = 65534
+PROCESS = "/proc/self"
 LOCK_NAME = "in-use.lock"
 
 
@@ -116,7 +117,7 @@ def enter_namespace() -> None:
     maps = {"uid_map": f"{NOBODY} {os.geteuid()} 1", "gid_map": f"{NOBODY} {os.getegid()} 1"}
     _call("unshare", CLONE_NEWUSER)
     for name, text in {"setgroups": "deny", **maps}.items():
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib triples the start
+        with open(f"{PROCESS}/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib triples the start
             file.write(text)
 
 

@@ -282,5 +282,16 @@ def test_a_log_that_has_grown_is_put_aside_at_the_next_start(tmp_path: Path, mon
     assert (tmp_path / "one.log").read_text() == ""
 
 
+def test_killing_a_child_that_has_ended_does_nothing(tmp_path: Path) -> None:
+    process = ChildProcess(python("one", "pass"), tmp_path)
+    process.start()
+    while process.is_alive():
+        time.sleep(0.01)
+
+    process.kill()
+
+    assert process.exit_code() == 0
+
+
 def test_a_child_without_a_log_has_no_last_words(tmp_path: Path) -> None:
     assert ChildProcess(python("one", "pass"), tmp_path).last_words() == ""

@@ -120,7 +120,8 @@ def test_the_demo_feeds_calls_whose_recordings_may_be_local(given: str, networks
 
     assert demo.environment()["CDR_RECORDING_ALLOW_NETWORKS"] == networks
     simulate = demo.stages()[-1][0]
-    assert command_line(simulate) == f"cdr simulate --url {demo.receiver_url} --rate 2 --serve-recordings"
+    assert command_line(simulate) == "cdr simulate --rate 2 --serve-recordings"
+    assert simulate.environment["CDR_RECEIVER_URL"] == demo.receiver_url
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
