@@ -84,8 +84,13 @@ def test_gzip_members_are_joined_and_counted_together() -> None:
     body = gzip.compress(b"a" * 600) + gzip.compress(b"b" * 600)
 
     assert decompress(body, "gzip", 1_200) == b"a" * 600 + b"b" * 600
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLarge, match="limit of 1199 bytes"):
         decompress(body, "gzip", 1_199)
+
+
+def test_gzip_members_over_the_limit_are_stopped_before_the_next_is_looked_at() -> None:
+    with pytest.raises(TooLarge):
+        decompress(gzip.compress(b"a" * 1_000) * 2 + b"no gzip", "gzip", 1_500)
 
 
 def test_a_crowd_of_gzip_members_is_refused() -> None:

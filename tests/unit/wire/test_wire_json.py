@@ -180,6 +180,11 @@ def test_values_may_nest_64_deep_and_no_deeper() -> None:
     assert error_of(b'{"a":' + b"[" * 64 + b"]" * 64 + b"}") == "JSON nested more than 64 deep"
 
 
+@pytest.mark.parametrize("key", [r"\\", r"\"", r"\\\"", "[", "]]]]"])
+def test_no_text_hides_what_nests_too_deep_after_it(key: str) -> None:
+    assert error_of(f'{{"{key}":'.encode() + b"[" * 64 + b"]" * 64 + b"}") == "JSON nested more than 64 deep"
+
+
 def test_many_brackets_side_by_side_are_no_nesting() -> None:
     assert len(values_of('{"a": [' + "[]," * 500 + "[]]}")["a"]) == 501
 

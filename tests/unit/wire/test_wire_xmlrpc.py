@@ -129,12 +129,6 @@ def test_namespaces_are_ignored() -> None:
     assert fields_of(read_body(body)).fields == {"a": 1}
 
 
-def test_undeclared_prefixes_are_dropped_but_not_inside_cdata() -> None:
-    body = call(STRUCT.format("<x:string><![CDATA[<x:y>]]></x:string>"))
-
-    assert fields_of(read_body(body)) == Fields({"a": "<x:y>"})
-
-
 def test_the_last_of_a_repeated_member_stands() -> None:
     members = "<member><name>a</name><value>1</value></member><member><name>a</name><value>2</value></member>"
 
@@ -229,42 +223,6 @@ def test_a_doctype_inside_of_a_text_is_text() -> None:
 
 def test_white_space_may_stand_before_the_declaration() -> None:
     assert fields_of(read_body(b"\r\n " + call(STRUCT.format("x")))).fields == {"a": "x"}
-
-
-@pytest.mark.parametrize("sent", ["x\x01y", "x&#1;y", "x&#x1;y"])
-def test_control_characters_that_xml_forbids_are_kept_as_in_json(sent: str) -> None:
-    assert read_value(sent) == "x\x01y"
-
-
-@pytest.mark.parametrize("sent", ["x\0y", "x&#0;y", "x&#x00;y"])
-def test_nul_is_removed_and_noted(sent: str) -> None:
-    assert fields_of(read_body(call(STRUCT.format(sent)))) == Fields({"a": "xy"}, ("a: NUL removed",))
-
-
-@pytest.mark.parametrize("sent", ["&#xD800;", "&#56320;", "&#xFFFE;"])
-def test_what_is_no_character_becomes_the_replacement_character_and_is_noted(sent: str) -> None:
-    element = fields_of(read_body(call(STRUCT.format(sent + "&#65;"))))
-
-    assert element == Fields({"a": "\ufffdA"}, ("a: broken characters replaced by U+FFFD",))
-
-
-def test_a_broken_byte_costs_one_character_and_not_the_cdr() -> None:
-    body = call(STRUCT.format("שלום לכולם")).replace("ם</value>".encode(), b"\xd7</value>")
-
-    assert fields_of(read_body(body)).fields == {"a": "שלום לכול\ufffd"}
-
-
-@pytest.mark.parametrize("reference", ["&#x110000;", "&#9999999999;"])
-def test_a_reference_beyond_unicode_is_unreadable(reference: str) -> None:
-    assert error_of(call(STRUCT.format(reference))).startswith("no XML: reference to invalid character number")
-
-
-def test_a_body_that_uses_the_stand_ins_is_not_mended() -> None:
-    assert "code points that are no characters" in error_of(call(STRUCT.format("\ufdd0\x01")))
-
-
-def test_a_body_full_of_forbidden_characters_is_not_mended() -> None:
-    assert "100,000 characters or more that XML does not allow" in error_of(call(STRUCT.format("\x01" * 100_001)))
 
 
 def nested(depth: int) -> bytes:
