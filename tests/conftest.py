@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import free_port, running
@@ -24,6 +25,9 @@ PASSWORD = "only-for-tests"
 TEMPLATE = "migrated_template"
 # Test data need not outlive the test; Valkey keeps its real settings, because its fsync is what is tested.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# How long an example takes says nothing on a busy machine; pytest's own timeout ends a test that hangs.
+settings.register_profile("cdr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cdr")
 
 
 @pytest.fixture(scope="session")
