@@ -6,12 +6,28 @@ import asyncio
 import hmac
 from hashlib import sha256
 from typing import Any
+from urllib.parse import unquote
 
 from common.errors import TooLarge, TooSlow
 from common.settings import DEFAULT_ACCOUNT, ReceiverSettings
 
 READ_SECONDS = 30
-_SECRET_HEADERS = ("auth", "cookie", "key", "token", "secret", "referer", "signature")
+# Words in the names of headers that hold credentials, or the address as a proxy saw it, whose path is our secret.
+_SECRET_HEADERS = (
+    "auth",
+    "cookie",
+    "credential",
+    "key",
+    "pass",
+    "path",
+    "referer",
+    "secret",
+    "session",
+    "signature",
+    "token",
+    "uri",
+    "url",
+)
 
 
 class SenderGone(Exception):
@@ -86,9 +102,12 @@ async def _read(receive: Any, limit: int) -> bytes:
 
 def kept_headers(scope: Any) -> dict[str, str]:
     """Return the request's headers for the quarantine, without those that may hold a secret."""
+    secret = scope["path_params"].get("secret") or "\0"
     headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
     return {
-        name: value.replace("\0", "") for name, value in headers if not any(word in name for word in _SECRET_HEADERS)
+        name: value.replace("\0", "")
+        for name, value in headers
+        if secret not in unquote(value) and not any(word in name for word in _SECRET_HEADERS)
     }
 
 
