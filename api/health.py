@@ -38,7 +38,7 @@ class Health:
     async def _why_not_ready(self) -> str | None:
         try:
             with translated():
-                state = await self._redis.info("persistence", "memory")
+                state = await self._redis.info()
                 if self._level == "fsync" and state.get("aof_enabled"):
                     # A server too old for the question, or a replica, says so: it could not confirm a write either.
                     await self._redis.execute_command("WAITAOF", 1, 0, 1)
