@@ -38,8 +38,8 @@ def run_receiver() -> int:
         )
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Once it has shut down uvicorn raises the signal again, for the handler that stood before its own.
-        signal.signal(number, lambda *_: None)
+        # uvicorn's own handlers stand only while it serves: a signal may come before, and it raises each again after.
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     host, port = listener.getsockname()[:2]
     _log.info("receiver listens", host=host, port=port, ack_level=redis.ack_level)
     server.run(sockets=[listener])

@@ -84,9 +84,23 @@ def test_a_body_within_the_limit_is_whole(chunks: tuple[bytes, ...]) -> None:
     assert read(sent(*chunks)) == b"".join(chunks)
 
 
-def test_a_declared_length_over_the_limit_is_refused_before_reading() -> None:
+def test_a_sender_that_asks_first_is_refused_before_reading() -> None:
     with pytest.raises(TooLarge, match="the body has 11 bytes, the limit is 10"):
-        read(None, 10, (b"content-length", b"11"))
+        read(None, 10, (b"content-length", b"11"), (b"expect", b"100-continue"))
+
+
+def test_a_body_over_the_limit_is_read_to_its_end_so_that_the_answer_is_read() -> None:
+    receive = sent(b"0" * 11, b"0" * 11, b"")
+    with pytest.raises(TooLarge):
+        read(receive)
+    assert asyncio.run(receive()) == {"type": "http.disconnect"}
+
+
+def test_a_body_without_an_end_is_not_read_on_for_ever() -> None:
+    receive = sent(*[b"0" * 10] * 9)
+    with pytest.raises(TooLarge):
+        read(receive)
+    assert [asyncio.run(receive())["type"] for _ in range(5)] == ["http.request"] * 4 + ["http.disconnect"]
 
 
 @pytest.mark.parametrize("declared", [b"10", b"x", b"-1", b""])
