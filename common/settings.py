@@ -38,7 +38,7 @@ class EnvironmentOrFile(EnvSettingsSource):
 class Group(BaseSettings):
     """What all groups share: the prefix, the source, and that they do not change."""
 
-    model_config = SettingsConfigDict(env_prefix="CDR_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CDR_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     @classmethod
     def settings_customise_sources(
@@ -55,11 +55,21 @@ class Group(BaseSettings):
 
 def _url_scheme(*schemes: str) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in schemes:
+        scheme, separator, _ = value.get_secret_value().partition("://")
+        if not separator or scheme not in schemes:
             raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         return value
 
     return AfterValidator(check)
+
+
+def _with_port(value: SecretStr) -> SecretStr:
+    """Refuse an address that redis-py would stumble over, quoting a part of the password."""
+    try:
+        _ = urlsplit(value.get_secret_value()).port
+    except ValueError:
+        raise ValueError("is no address: write / # ? and @ in its password as %2F %23 %3F and %40") from None
+    return value
 
 
 def _zone(value: str) -> str:
@@ -73,7 +83,7 @@ def _zone(value: str) -> str:
 class RedisSettings(Group):
     """Where the queues are. The address may hold a password, so it is a secret."""
 
-    redis_url: Annotated[SecretStr, _url_scheme("redis", "rediss", "unix")]
+    redis_url: Annotated[SecretStr, _url_scheme("redis", "rediss", "unix"), AfterValidator(_with_port)]
     ack_level: Literal["fsync", "redis"] = "fsync"
     ack_replicas: int = Field(default=0, ge=0, le=16)
     ack_timeout_ms: int = Field(default=5000, ge=100, le=60000)

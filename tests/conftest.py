@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
@@ -22,6 +23,9 @@ PASSWORD = "only-for-tests"
 TEMPLATE = "migrated_template"
 # Test data need not outlive the test; Valkey keeps its real settings, because its fsync is what is tested.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# How long an example takes says nothing on a busy machine; pytest's own timeout ends a test that hangs.
+settings.register_profile("cdr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cdr")
 
 
 @contextmanager
