@@ -137,7 +137,7 @@ CREATE TABLE cdr.calls (
     outcome text NOT NULL,
     queue_wait_seconds integer,
     ring_seconds integer,
-    talk_seconds integer,
+    talk_seconds bigint,
     price_agorot numeric,
     leg_count integer NOT NULL,
     recording_count integer NOT NULL,
@@ -182,11 +182,13 @@ CREATE TABLE cdr.outbox (
     call_keys uuid[],
     provider_times timestamp[],
     recording_ids bigint[],
+    error text,
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT outbox_pkey PRIMARY KEY (outbox_id),
     CONSTRAINT outbox_kind CHECK (kind IN ('calls', 'recordings'))
 );
 COMMENT ON TABLE cdr.outbox IS 'What has to happen once rows stand, noted by the transaction that loaded them: calls to fold, recordings to fetch.';
+COMMENT ON COLUMN cdr.outbox.error IS 'Why the database refused the row of this one call; null: waits to be done. Set it to null to have it tried again.';
 
 
 CREATE TABLE cdr.recordings (
