@@ -54,10 +54,10 @@ class Loader:
 def select(url: str, query: str, *values: Any) -> list[dict[str, Any]]:
     """Read rows as dictionaries."""
     with connect(url, "test") as connection, connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query.encode(), values).fetchall()
+        return cursor.execute(query.encode(), values or None).fetchall()
 
 
 def execute(url: str, statement: str, *values: Any) -> None:
     """Run a statement of the test's own."""
     with connect(url, "test") as connection:
-        connection.execute(statement.encode(), values)
+        connection.execute(statement.encode(), values or None)
