@@ -92,8 +92,18 @@ class Database:
 
 
 def connect(url: str, application: str) -> Connection:
-    """Open one connection in autocommit mode, with bounded waits and UTC."""
-    return psycopg.connect(url, application_name=application, autocommit=True, **_SESSION)
+    """Open one connection in autocommit mode, with bounded waits and UTC.
+
+    Raises DatabaseUnavailable whatever is wrong: a server that is away, a password, an address that libpq cannot read.
+    None of it is the fault of a CDR.
+    """
+    try:
+        connection = psycopg.connect(url, application_name=application, autocommit=True, **_SESSION)
+    except psycopg.Error as error:
+        raise DatabaseUnavailable(str(error).strip() or type(error).__name__) from error
+    # Whatever the database's default is: merging relies on seeing what was committed while it waited for a lock.
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    return connection
 
 
 @cache

@@ -8,12 +8,13 @@ from typing import Any
 
 import structlog
 from rq import SimpleWorker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.queue import Queue
 from rq.utils import now
 from rq.worker.base import WorkerStatus
 
-from common.errors import CdrError, ConfigurationError, QueueUnavailable, Transient
+from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnavailable, Transient
 from common.failed_jobs import Failure, note_failure
 from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key, timestamp
 from common.redis_client import translated
@@ -79,6 +80,11 @@ class CdrWorker(SimpleWorker):
         error = exc_info[1]
         if isinstance(error, Transient):
             self._setback = error
+            self._put_back(job, queue, execution, last=isinstance(error, NewerPayload))
+            return
+        if isinstance(error, StopRequested) or not isinstance(error, Exception):
+            # A signal to stop arrived in mid-job: that is no failure, and RQ would have gone on working.
+            self._stop_requested = True
             self._put_back(job, queue, execution)
             return
         failure = describe(error)
@@ -89,12 +95,15 @@ class CdrWorker(SimpleWorker):
             note_failure(self.connection, queue.name, job.id, failure.failed_at)
             self.connection.hincrby(COUNTERS_KEY, "refused", 1)
 
-    def _put_back(self, job: Job, queue: Queue, execution: Any) -> None:
-        """Return the job to the head of its queue in one step, as if it had never been taken."""
+    def _put_back(self, job: Job, queue: Queue, execution: Any, *, last: bool = False) -> None:
+        """Return the job to the head of its queue in one step, as if it had never been taken; to its end if `last`.
+
+        What only a newer worker can do must not stand in the way of what this one can.
+        """
         with translated(), self.connection.pipeline(transaction=True) as pipeline:
             self.cleanup_execution(job, pipeline=pipeline, execution=execution)
             pipeline.hset(job.key, mapping={"status": "queued", "enqueued_at": timestamp(), "worker_name": ""})
-            pipeline.lpush(queue_key(queue.name), job.id)
+            (pipeline.rpush if last else pipeline.lpush)(queue_key(queue.name), job.id)
             pipeline.execute()
 
     def _pause(self, error: CdrError) -> None:
