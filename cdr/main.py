@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from cdr import failed
 from common.errors import CdrError, ConfigurationError
 from common.job_queue import QUEUES
 from common.log_setup import set_up_logging
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(failed.app, name="failed")
 
 
 @app.command()

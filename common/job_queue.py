@@ -42,6 +42,7 @@ RESULT_TTL_SECONDS = 60
 KEEP_FOR_EVER = -1
 _COMPRESS_FROM_BYTES = 1024
 _COMPRESSION_LEVEL = 1
+_ZLIB_MARK = b"x"
 
 # What RQ keeps in a job's hash that could make a process import or fetch something of the writer's choice.
 _DANGEROUS_FIELDS = (
@@ -159,6 +160,19 @@ class NewJob:
             "result_ttl": RESULT_TTL_SECONDS,
             "failure_ttl": KEEP_FOR_EVER,
         }
+
+
+def read_call(data: bytes) -> tuple[str, list[Any]]:
+    """Return the function that a job's data names and its arguments, the payload version first.
+
+    Takes what Redis holds in the field `data`; raises ValueError for what none of us wrote.
+    """
+    try:
+        call = JobSerializer.loads(zlib.decompress(data) if data[:1] == _ZLIB_MARK else data)
+        function, _instance, arguments, _options = call
+    except (zlib.error, TypeError) as error:
+        raise ValueError(f"not the data of a job of ours: {error}") from error
+    return str(function), list(arguments)
 
 
 def timestamp() -> str:

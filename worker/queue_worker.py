@@ -14,8 +14,9 @@ from rq.utils import now
 from rq.worker.base import WorkerStatus
 
 from common.errors import CdrError, ConfigurationError, QueueUnavailable, Transient
-from common.failed_jobs import Failure, note_failure
-from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key, timestamp
+from common.failed_index import note_failure
+from common.failed_jobs import Failure
+from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key
 from common.redis_client import translated
 from worker.leases import Lease, release
 
@@ -93,7 +94,7 @@ class CdrWorker(SimpleWorker):
         """Return the job to the head of its queue in one step, as if it had never been taken."""
         with translated(), self.connection.pipeline(transaction=True) as pipeline:
             self.cleanup_execution(job, pipeline=pipeline, execution=execution)
-            pipeline.hset(job.key, mapping={"status": "queued", "enqueued_at": timestamp(), "worker_name": ""})
+            pipeline.hset(job.key, mapping={"status": "queued", "worker_name": ""})
             pipeline.lpush(queue_key(queue.name), job.id)
             pipeline.execute()
 
