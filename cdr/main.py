@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from cdr import failed
+from cdr import failed, quarantine
 from common.errors import CdrError, ConfigurationError
 from common.job_queue import QUEUES
 from common.log_setup import set_up_logging
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(failed.app, name="failed")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 @app.command()

@@ -35,9 +35,12 @@ class Done(NamedTuple):
 class Product:
     """The command line, a worker, Redis and PostgreSQL of one test."""
 
-    def __init__(self, redis: RedisClient, database: psycopg.Connection, capsys: Any, monkeypatch: Any) -> None:
+    def __init__(
+        self, redis: RedisClient, database: psycopg.Connection, database_url: str, capsys: Any, monkeypatch: Any
+    ) -> None:
         self.redis = redis
         self.database = database
+        self.database_url = database_url
         self._capsys = capsys
         self._monkeypatch = monkeypatch
 
@@ -61,14 +64,12 @@ class Product:
         return int(self.query(f"SELECT count(*) FROM {table}")[0][0])
 
     def refuse_poison(self) -> None:
-        self.query_nothing(
-            f"ALTER TABLE cdr.cdrs ADD CONSTRAINT no_poison CHECK (caller_number <> '{POISON}') NOT VALID"
-        )
+        self.run(f"ALTER TABLE cdr.cdrs ADD CONSTRAINT no_poison CHECK (caller_number <> '{POISON}') NOT VALID")
 
     def allow_poison(self) -> None:
-        self.query_nothing("ALTER TABLE cdr.cdrs DROP CONSTRAINT no_poison")
+        self.run("ALTER TABLE cdr.cdrs DROP CONSTRAINT no_poison")
 
-    def query_nothing(self, sql: str, *values: Any) -> None:
+    def run(self, sql: str, *values: Any) -> None:
         self.database.execute(sql.encode(), values)
 
 
@@ -84,7 +85,7 @@ def product(
     monkeypatch.setattr("cdr.main.set_up_logging", lambda: None)
     redis = connect(redis_url, timeout_seconds=None)
     with psycopg.connect(database_url, autocommit=True) as database:
-        yield Product(redis, database, capsys, monkeypatch)
+        yield Product(redis, database, database_url, capsys, monkeypatch)
     redis.close()
     if context._Kept.context is not None:
         context._Kept.context.database.close()
