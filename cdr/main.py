@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from cdr import failed, quarantine
+from cdr.options import Json
 from common.errors import CdrError, ConfigurationError
 from common.job_queue import QUEUES
 from common.log_setup import set_up_logging
@@ -82,6 +83,14 @@ def migrate(status: Annotated[bool, typer.Option("--status", help="only tell wha
         return
     names = apply.migrate(url)
     typer.echo(f"applied: {', '.join(names)}" if names else "up to date")
+
+
+@app.command()
+def status(*, as_json: Json = False) -> None:
+    """Tell what waits, who works and what was loaded; exit 1 when a server does not answer."""
+    from cdr.status import run_status
+
+    raise typer.Exit(run_status(as_json=as_json))
 
 
 @app.command()

@@ -32,8 +32,9 @@ KEEP_BODIES = "worker.jobs.keep_bodies"
 FETCH_RECORDINGS = "worker.jobs.fetch_recordings"
 ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS})
 
-# What all workers loaded and refused, counted in one hash.
+# What all workers loaded and refused, counted in one hash, and when one of them loaded last.
 COUNTERS_KEY = "cdr:counters"
+LAST_LOADED_FIELD = "last_loaded_at"
 
 # RQ's own timeout interrupts Python anywhere; each job bounds its waits itself, and a dead worker's lease runs out.
 NO_TIMEOUT = -1
@@ -193,6 +194,11 @@ def queue_key(queue: str) -> str:
 def failed_key(queue: str) -> str:
     """Return the key of the sorted set in which RQ keeps the ids of a queue's failed jobs."""
     return f"rq:failed:{queue}"
+
+
+def scheduled_key(queue: str) -> str:
+    """Return the key of the sorted set in which RQ keeps a queue's scheduled jobs, by when they are due."""
+    return f"rq:scheduled:{queue}"
 
 
 def first_seen_key(queue: str, job_id: str) -> str:

@@ -18,6 +18,7 @@ from common.errors import ConfigurationError
 Account = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 DEFAULT_ACCOUNT = "default"
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class EnvironmentOrFile(EnvSettingsSource):
@@ -57,6 +58,9 @@ def _url_scheme(*schemes: str) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
         if urlsplit(value.get_secret_value()).scheme not in schemes:
             raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        # Said here because the drivers' own messages repeat the password.
+        if _LONE_PERCENT.search(value.get_secret_value()):
+            raise ValueError("holds a % that two hex digits do not follow: a % in a password is written %25")
         return value
 
     return AfterValidator(check)
