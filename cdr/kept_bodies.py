@@ -6,18 +6,18 @@ import base64
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 from cdr.audit import audited
+from cdr.database import opened_database
 from cdr.options import failed
 from cdr.printing import print_count, print_json, print_list, print_table, printable
 from common.errors import Rejected
 from common.postgres import Database
 from common.redis_client import connect
-from common.settings import DatabaseSettings, RedisSettings, load
+from common.settings import RedisSettings, load
 from worker.kept_bodies import BodyFilter, KeptBody, WholeBody, find_bodies, mark, read_body_of
 from worker.replay_quarantine import count_cdrs, replay_body
 
@@ -55,13 +55,13 @@ class Tally:
 
 def run_list(wanted: BodyFilter, limit: int | None, *, as_json: bool) -> None:
     """Print the bodies that are meant."""
-    with _database() as database:
-        print_list(find_bodies(database, wanted, limit), _COLUMNS, _row, as_json=as_json)
+    with opened_database("quarantine") as database:
+        print_list(find_bodies(database, wanted, limit), _COLUMNS, _row, as_json=as_json, limit=limit)
 
 
 def run_show(quarantine_id: int, *, as_json: bool, raw: bool) -> None:
     """Print one body and its headers, or write its bytes."""
-    with _database() as database:
+    with opened_database("quarantine") as database:
         body = _read(database, quarantine_id)
     if raw:
         sys.stdout.buffer.write(body.body)
@@ -78,7 +78,7 @@ def run_show(quarantine_id: int, *, as_json: bool, raw: bool) -> None:
 def count_readable(wanted: BodyFilter, limit: int | None) -> Tally:
     """Count what a replay would do."""
     tally = Tally()
-    with _database() as database:
+    with opened_database("quarantine") as database:
         for kept in find_bodies(database, wanted, limit):
             body = _read(database, kept.quarantine_id)
             tally.add(partial(count_cdrs, body))
@@ -89,7 +89,10 @@ def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tal
     """Replay the bodies that are meant, at most `rate` a second; what was done before an error stays done."""
     tally = Tally()
     connection = connect(load(RedisSettings).redis_url.get_secret_value())
-    with _database() as database, audited("quarantine replay", {**asdict(wanted), "limit": limit}) as tell:
+    with (
+        opened_database("quarantine") as database,
+        audited("quarantine replay", {**asdict(wanted), "limit": limit}) as tell,
+    ):
         for kept in _paced(find_bodies(database, wanted, limit), rate):
             body = _read(database, kept.quarantine_id)
             tally.add(partial(replay_body, database, connection, body))
@@ -99,7 +102,7 @@ def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tal
 
 def run_discard(wanted: BodyFilter, limit: int | None, rate: float | None, *, dry_run: bool) -> None:
     """Mark the bodies that are meant as discarded, or only count them."""
-    with _database() as database:
+    with opened_database("quarantine") as database:
         if dry_run:
             print_count(sum(1 for _ in find_bodies(database, wanted, limit)), "bodies to discard")
             return
@@ -109,15 +112,6 @@ def run_discard(wanted: BodyFilter, limit: int | None, rate: float | None, *, dr
                 count += mark(database, [kept.quarantine_id], "discarded")
                 tell(count)
     print_count(count, "bodies discarded")
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr quarantine")
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def _read(database: Database, quarantine_id: int) -> WholeBody:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -31,16 +32,21 @@ def print_json_list(items: Iterable[object]) -> None:
 
 
 def print_list(
-    items: Iterable[Any], columns: Sequence[str], to_row: Callable[[Any], Iterable[object]], *, as_json: bool
+    items: Iterable[Any],
+    columns: Sequence[str],
+    to_row: Callable[[Any], Iterable[object]],
+    *,
+    as_json: bool,
+    limit: int | None = None,
 ) -> None:
-    """Print items as a JSON list, or the first of them as a table with what `to_row` makes of each."""
+    """Print items as a JSON list, or as a table with what `to_row` makes of each: the first 200, or up to `limit`."""
     if as_json:
         print_json_list(items)
         return
     remaining = iter(items)
-    print_table(columns, [to_row(item) for item in islice(remaining, ROWS_FOR_PEOPLE)])
+    print_table(columns, [to_row(item) for item in islice(remaining, ROWS_FOR_PEOPLE if limit is None else limit)])
     if next(remaining, None) is not None:
-        sys.stderr.write(f"only the first {ROWS_FOR_PEOPLE} are shown; --json shows all\n")
+        sys.stderr.write(f"only the first {ROWS_FOR_PEOPLE} are shown; --limit shows more, --json all\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
@@ -68,6 +74,8 @@ def print_count(count: int, what: str) -> None:
 def printable(text: str) -> str:
     """Escape what would steer a terminal: control characters of a body that anybody may have sent."""
     return "".join(
-        character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in {"Cc", "Cs"} and character not in "\n\t"
+        else character
         for character in text
     )

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from cdr.database import opened_database
 from cdr.printing import print_json, print_table
 from common.errors import CdrError
+from common.postgres import statement
 from common.queue_state import read_counters, read_queues, read_workers
 from common.redis_client import connect
-from common.settings import DatabaseSettings, RedisSettings, load
+from common.settings import RedisSettings, load
 
 _TIMEOUT_SECONDS = 3.0
 
@@ -48,12 +50,8 @@ def _read_redis() -> dict[str, Any]:
 
 
 def _read_database() -> dict[str, Any]:
-    from common.postgres import Database, statement
-
-    database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr status")
-    with database.transaction() as cursor:
+    with opened_database("status") as database, database.transaction() as cursor:
         row = cursor.execute(statement("cdr", "read_load_state")).fetchone() or (None, None, None)
-    database.close()
     entries, oldest_seconds, kept = row
     oldest = None if oldest_seconds is None else round(float(oldest_seconds), 1)
     return {"outbox": {"entries": entries, "oldest_seconds": oldest}, "quarantine_kept": kept}

@@ -79,7 +79,8 @@ def test_more_bodies_than_a_page_are_all_listed(product: Product) -> None:
     assert len(listed(product)) == 450
     done = product.cdr("quarantine", "list")
     assert done.out.count("\n") == 201
-    assert done.err == "only the first 200 are shown; --json shows all\n"
+    assert done.err == "only the first 200 are shown; --limit shows more, --json all\n"
+    assert product.cdr("quarantine", "list", "--limit", "300").out.count("\n") == 301
 
 
 def test_show_gives_headers_and_the_body_as_text_where_it_is_text(product: Product) -> None:
