@@ -10,7 +10,7 @@ up: $(VENV)/.up
 	exec "$(VENV)/bin/cdr" up $(ARGS)
 
 test: $(VENV)/.dev
-	"$(VENV)/bin/python" -m pytest $(ARGS)
+	"$(VENV)/bin/python" -m pytest --numprocesses auto $(ARGS)
 
 lint: $(VENV)/.dev
 	"$(VENV)/bin/ruff" check .
