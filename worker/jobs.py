@@ -14,7 +14,7 @@ import structlog
 from common.cdr import Cdr
 from common.delivery import Delivery, QuarantinedBody
 from common.errors import CdrError, NewerPayload
-from common.job_queue import CDRS, COUNTERS_KEY, LOAD_CDRS, PAYLOAD_VERSION, NewJob
+from common.job_queue import CDRS, COUNTERS_KEY, LAST_LOADED_FIELD, LOAD_CDRS, PAYLOAD_VERSION, NewJob, timestamp
 from common.redis_client import translated
 from worker import context
 from worker.fetch_recording import fetch_recordings as fetch
@@ -97,8 +97,12 @@ def _set_aside(refused: list[Refused]) -> None:
 
 
 def _count(loaded: int) -> None:
-    with translated():
-        context.current().redis.hincrby(COUNTERS_KEY, "loaded", loaded)
+    if not loaded:
+        return
+    with translated(), context.current().redis.pipeline(transaction=False) as pipeline:
+        pipeline.hincrby(COUNTERS_KEY, "loaded", loaded)
+        pipeline.hset(COUNTERS_KEY, LAST_LOADED_FIELD, timestamp())
+        pipeline.execute()
 
 
 def _after_commit() -> None:

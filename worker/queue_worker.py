@@ -15,8 +15,9 @@ from rq.utils import now
 from rq.worker.base import WorkerStatus
 
 from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnavailable, Transient
-from common.failed_jobs import Failure, note_failure
-from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key, timestamp
+from common.failed_index import note_failure
+from common.failed_jobs import Failure
+from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key
 from common.redis_client import translated
 from worker.leases import Lease, release
 
@@ -102,7 +103,7 @@ class CdrWorker(SimpleWorker):
         """
         with translated(), self.connection.pipeline(transaction=True) as pipeline:
             self.cleanup_execution(job, pipeline=pipeline, execution=execution)
-            pipeline.hset(job.key, mapping={"status": "queued", "enqueued_at": timestamp(), "worker_name": ""})
+            pipeline.hset(job.key, mapping={"status": "queued", "worker_name": ""})
             (pipeline.rpush if last else pipeline.lpush)(queue_key(queue.name), job.id)
             pipeline.execute()
 
