@@ -29,6 +29,9 @@ format: $(VENV)/.dev
 
 check: lint types test
 
+bench: $(VENV)/.dev
+	"$(VENV)/bin/python" -m benchmarks.whole_way $(ARGS)
+
 # Solves the dependencies again and writes the pinned, hashed requirement files.
 lock: $(VENV)/.dev
 	"$(VENV)/bin/python" -m pip install $(PIP_FLAGS) uv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -85,7 +85,9 @@ def migrate(status: Annotated[bool, typer.Option("--status", help="only tell wha
 def send(
     files: Annotated[list[Path], typer.Argument(help="CDR files, in any of the provider's formats")],
     url: Annotated[str | None, typer.Option(help="the receiver's address; CDR_RECEIVER_URL unless given")] = None,
-    format: Annotated[str | None, typer.Option(help="json, xmlrpc or form: write the CDRs anew")] = None,  # noqa: A002 - the option's name
+    format: Annotated[  # noqa: A002 - the option's name
+        Literal["json", "xmlrpc", "form"] | None, typer.Option(help="write the CDRs anew in this format")
+    ] = None,
 ) -> None:
     """Post CDR files as the provider would, and print each answer."""
     from cdr.send import run_send
@@ -98,7 +100,9 @@ def simulate(
     url: Annotated[str | None, typer.Option(help="the receiver's address; CDR_RECEIVER_URL unless given")] = None,
     rate: Annotated[float | None, typer.Option(help="CDRs a second; as fast as possible unless given")] = None,
     count: Annotated[int | None, typer.Option(help="how many CDRs; without end unless given")] = None,
-    format: Annotated[str, typer.Option(help="mixed, json, xmlrpc or form")] = "mixed",  # noqa: A002 - the option's name
+    format: Annotated[  # noqa: A002 - the option's name
+        Literal["mixed", "json", "xmlrpc", "form"], typer.Option(help="in which of the provider's formats")
+    ] = "mixed",
     seed: Annotated[int | None, typer.Option(help="repeats a run to the byte")] = None,
     acked: Annotated[Path | None, typer.Option(help="writes what was acknowledged to this file")] = None,
     connections: Annotated[int, typer.Option(help="posts at the same time")] = 16,

@@ -16,7 +16,7 @@ MAX_TIME_RAW = 4_102_444_800
 """The last `time` that counts, 2100-01-01 00:00:00; the first is 1."""
 
 
-def cdr_identity(  # noqa: PLR0917 - these six are the identity
+def cdr_identity(
     account: str,
     call_id: str,
     call_type: str | None,

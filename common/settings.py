@@ -142,7 +142,6 @@ def _split(value: object) -> object:
     return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -150,7 +149,6 @@ class RecordingSettings(Group):
     """Where recordings may come from and where they are kept."""
 
     recordings_url: Annotated[str, Field(pattern=r"^file:///.+")]
-    recording_hosts: CommaSeparated = ()
     recording_allow_networks: Networks = ()
     recording_max_bytes: int = Field(default=536_870_912, ge=1024)
 

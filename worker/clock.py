@@ -28,9 +28,7 @@ class Clock(NamedTuple):
     rule: str
 
 
-def read_clock(  # noqa: PLR0917 - two groups of three: what was sent, how the account reads it
-    time_raw: int | None, call_id: str, received_at: datetime, zone: str, rule: str, fallback: str
-) -> Clock:
+def read_clock(time_raw: int | None, call_id: str, received_at: datetime, zone: str, rule: str, fallback: str) -> Clock:
     """Find out when a call began.
 
     `time_raw` is whole seconds, 1 to 4102444800, None when there is no usable one; `received_at` is aware;

@@ -45,8 +45,8 @@ def _decoded(body: bytes, coding: str, limit: int) -> bytes:
 def _gunzip(body: bytes, limit: int) -> bytes:
     inflated = b""
     for _ in range(_MAX_MEMBERS):
-        member, body = _inflate(body, _GZIP, limit - len(inflated))
-        inflated += member
+        member, body = _inflate(body, _GZIP, limit)
+        inflated = _within(inflated + member, limit)
         if not body.strip(b"\0"):
             return inflated
     raise Unreadable(f"more than {_MAX_MEMBERS} gzip members")

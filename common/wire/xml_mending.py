@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
+from xml.etree.ElementTree import Element
 
 from common.errors import Unreadable
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
 
 _MAX_REPAIRS: Final = 100_000
 # XML has no way to write control characters; Unicode has exactly as many code points that are never text.

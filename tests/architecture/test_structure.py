@@ -76,9 +76,7 @@ def test_the_environment_is_read_in_the_settings_only() -> None:
     readers = {
         name_of(path)
         for path in MODULES
-        if any(
-            isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"} for node in ast.walk(_tree(path))
-        )
+        if any(isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"} for node in ast.walk(_tree(path)))
     }
     assert readers <= {"common/settings.py"} | ENVIRONMENT_PASSED_ON
 
@@ -134,7 +132,9 @@ def _tree(path: Path) -> ast.Module:
 
 
 def test_nothing_names_the_place_where_it_was_made() -> None:
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\n")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split(
+        "\n"
+    )
     forbidden = ("py" + "pi.org", "pythonhosted" + ".org", "npmjs" + ".org", "deb" + ".debian.org", "../" + "shared")
     named = [
         f"{name}: {word}"

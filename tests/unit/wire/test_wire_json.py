@@ -1,0 +1,209 @@
+"""JSON bodies."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from common.errors import Unreadable
+from common.wire import BadElement, Fields, read_body
+
+
+def fields_of(body: bytes | str, content_type: str | None = None) -> Fields:
+    message = read_body(body.encode() if isinstance(body, str) else body, content_type)
+    assert message.format == "json"
+    (element,) = message.elements
+    assert isinstance(element, Fields)
+    return element
+
+
+def values_of(body: bytes | str) -> dict[str, Any]:
+    element = fields_of(body)
+    assert element.notes == ()
+    return element.fields
+
+
+def error_of(body: bytes) -> str:
+    with pytest.raises(Unreadable) as caught:
+        read_body(body)
+    return str(caught.value)
+
+
+def test_each_json_type_keeps_its_value() -> None:
+    body = '{"text": "שלום", "whole": -7, "yes": true, "nothing": null, "list": [1, {"a": "b"}]}'
+
+    assert values_of(body) == {"text": "שלום", "whole": -7, "yes": True, "nothing": None, "list": [1, {"a": "b"}]}
+
+
+def test_a_fraction_keeps_its_digits() -> None:
+    price = values_of('{"price": 1.50}')["price"]
+
+    assert isinstance(price, Decimal)
+    assert str(price) == "1.50"
+
+
+def test_an_array_has_an_element_for_each_of_its_objects() -> None:
+    message = read_body(b'[{"a": 1}, {"a": 2}]')
+
+    assert message.is_array
+    assert message.elements == [Fields({"a": 1}), Fields({"a": 2})]
+
+
+def test_an_empty_array_is_an_array_without_elements() -> None:
+    message = read_body(b"[]")
+
+    assert message.is_array
+    assert message.elements == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("3", "a number"),
+        ("1.50", "a number"),
+        ('"x"', "a text"),
+        ("null", "null"),
+        ("false", "true or false"),
+        ("[1]", "an array"),
+    ],
+)
+def test_an_element_that_is_no_object_is_bad_by_itself(text: str, kind: str) -> None:
+    good, bad = read_body(f'[{{"a": 1}}, {text}]'.encode()).elements
+
+    assert good == Fields({"a": 1})
+    assert bad == BadElement(f"{kind}, not an object", text.encode())
+
+
+def test_a_bad_element_of_a_mended_array_can_be_kept_as_json() -> None:
+    assert read_body(rb'["\ud800"]').elements == [BadElement("a text, not an object", '"\ufffd"'.encode())]
+
+
+def test_raw_control_characters_in_a_text_are_kept() -> None:
+    assert values_of('{"a": "x\n\t\x01y"}') == {"a": "x\n\t\x01y"}
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_in_json_becomes_text(text: str) -> None:
+    assert values_of(f'{{"a": {text}}}') == {"a": text}
+
+
+def test_the_last_of_a_repeated_key_stands() -> None:
+    assert values_of('{"a": 1, "a": 2}') == {"a": 2}
+    assert values_of('{"a": NaN, "a": 2}') == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        ("9" * 400, int("9" * 400)),
+        ("-" + "9" * 400, -int("9" * 400)),
+        ("9" * 401, "9" * 401),
+        ("9" * 5000, "9" * 5000),
+        ("0." + "1" * 399, Decimal("0." + "1" * 399)),
+        ("0." + "1" * 400, "0." + "1" * 400),
+        ("1e300", Decimal("1e300")),
+        ("1e301", "1e301"),
+        ("-1E-301", "-1E-301"),
+        ("1e99999999999999999999", "1e99999999999999999999"),
+        ("-0", 0),
+    ],
+)
+def test_a_number_beyond_any_use_is_kept_as_its_text(number: str, value: object) -> None:
+    assert values_of(f'{{"a": {number}}}') == {"a": value}
+
+
+def test_nul_is_removed_from_texts_and_keys_at_any_depth_and_noted_once_a_field() -> None:
+    element = fields_of(rb'{"caller": "05\u00004\u0000", "b\u0000": [{"c\u0000": "d\u0000"}], "e": "f"}')
+
+    assert element.fields == {"caller": "054", "b": [{"c": "d"}], "e": "f"}
+    assert element.notes == ("caller: NUL removed", "b: NUL removed")
+
+
+def test_a_raw_nul_in_a_text_is_removed_and_noted() -> None:
+    assert fields_of(b'{"a": "x\0y"}') == Fields({"a": "xy"}, ("a: NUL removed",))
+
+
+def test_half_a_surrogate_pair_becomes_the_replacement_character_and_is_noted() -> None:
+    element = fields_of(rb'{"a": "x\ud83d", "b": "\ud83d\ude00"}')
+
+    assert element.fields == {"a": "x\ufffd", "b": "😀"}
+    assert element.notes == ("a: broken characters replaced by U+FFFD",)
+
+
+def test_surrogates_that_were_encoded_one_by_one_are_joined() -> None:
+    body = '{"a": "\ud83d\ude00 \ud83d"}'.encode("utf-8", "surrogatepass")
+
+    assert fields_of(body).fields == {"a": "😀 \ufffd"}
+
+
+@pytest.mark.parametrize("surrogate", [b"\xed\xa0\x80", b"\xed\xb2\x80", b"\xed\xbf\xbf"])
+def test_a_lone_surrogate_that_was_encoded_is_mended_and_noted(surrogate: bytes) -> None:
+    element = fields_of(b'{"a": "' + surrogate + b'"}')
+
+    assert element == Fields({"a": "\ufffd"}, ("a: broken characters replaced by U+FFFD",))
+
+
+def test_a_note_never_carries_a_whole_long_key() -> None:
+    (note,) = fields_of(b'{"' + b"k" * 5000 + rb'": "\u0000"}').notes
+
+    assert note == "k" * 100 + ": NUL removed"
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"a": 1,}', "line 1, column"),
+        (b'{\n"a": x}', "line 2, column 6"),
+        (b'{"a": 1} {"b": 2}', "Extra data at line 1, column 10"),
+        (b'{"a": "x', "line 1, column 7"),
+        (b'{"a": 01}', "line 1, column 8"),
+        (b"{'a': 1}", "line 1, column 2"),
+    ],
+)
+def test_what_is_no_json_is_unreadable_and_says_where(body: bytes, where: str) -> None:
+    error = error_of(body)
+
+    assert error.startswith("no JSON: ")
+    assert where in error
+
+
+def test_brackets_inside_of_texts_are_no_nesting() -> None:
+    text = r"[{\"\\" * 100
+
+    assert values_of(f'{{"IVR": "{text}"}}') == {"IVR": r'[{"\ '.strip() * 100}
+
+
+def test_values_may_nest_64_deep_and_no_deeper() -> None:
+    assert values_of('{"a":' + "[" * 63 + "]" * 63 + "}")
+    assert error_of(b'{"a":' + b"[" * 64 + b"]" * 64 + b"}") == "JSON nested more than 64 deep"
+
+
+@pytest.mark.parametrize("key", [r"\\", r"\"", r"\\\"", "[", "]]]]"])
+def test_no_text_hides_what_nests_too_deep_after_it(key: str) -> None:
+    assert error_of(f'{{"{key}":'.encode() + b"[" * 64 + b"]" * 64 + b"}") == "JSON nested more than 64 deep"
+
+
+def test_many_brackets_side_by_side_are_no_nesting() -> None:
+    assert len(values_of('{"a": [' + "[]," * 500 + "[]]}")["a"]) == 501
+
+
+def test_an_array_may_hold_10_000_elements_and_no_more() -> None:
+    assert len(read_body(b"[" + b"{}," * 9_999 + b"{}]").elements) == 10_000
+    assert error_of(b"[" + b"{}," * 10_000 + b"{}]") == "an array of 10,001 elements, more than 10,000"
+
+
+def test_a_cdr_may_hold_2_000_fields_and_no_more() -> None:
+    def body(count: int) -> bytes:
+        return b"{" + b",".join(b'"%d":0' % number for number in range(count)) + b"}"
+
+    assert len(values_of(body(2_000))) == 2_000
+    assert error_of(body(2_001)) == "an object of 2,001 fields, more than 2,000"
+    (bad,) = read_body(b"[" + body(2_001) + b"]").elements
+    assert isinstance(bad, BadElement)
+    assert bad.text == body(2_001)
+
+
+def test_a_body_of_millions_of_values_is_refused_before_it_is_parsed() -> None:
+    assert error_of(b'{"a":[' + b"0," * 2_000_000 + b"0]}") == "more than 2,000,000 values in one body"
