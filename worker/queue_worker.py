@@ -67,6 +67,11 @@ class CdrWorker(SimpleWorker):
         else:
             self._pause(self._setback)
 
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether a signal asked this worker to end."""
+        return self._shutdown_requested_date is not None
+
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
         """Keep RQ from taking a running job for an abandoned one: that is for the lease to say."""
         return STARTED_SECONDS
@@ -114,11 +119,13 @@ def describe(error: BaseException) -> Failure:
 
 
 def work(queue: str, connection: Any) -> int:
-    """Work on one queue until told to stop; returns the exit code."""
-    worker = CdrWorker([queue], connection=connection)
+    """Work on one queue until told to stop; returns the exit code: 1 when it ended without being told."""
     try:
-        worker.work(logging_level="WARNING")
+        with translated():
+            worker = CdrWorker([queue], connection=connection)
+            worker.work(logging_level="WARNING")
     except QueueUnavailable as error:
         _log.error("Redis is away", error=str(error))
         return 1
-    return 0
+    # RQ's loop also ends, quietly, at an error of its own.
+    return 0 if worker.told_to_stop else 1
