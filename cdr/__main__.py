@@ -2,5 +2,4 @@
 
 from cdr.main import main
 
-if __name__ == "__main__":
-    main()
+main()

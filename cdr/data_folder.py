@@ -86,7 +86,7 @@ class DataFolder:
 
     def ports(self) -> dict[str, int]:
         """Return the ports of the last start by server name, empty before the first."""
-        return {name: int(port) for name, port in _read_json(self.root / "ports.json").items()}
+        return _read_numbers(self.root / "ports.json")
 
     def keep_ports(self, ports: Mapping[str, int]) -> None:
         """Remember ports by server name, so that addresses survive a restart."""
@@ -132,7 +132,7 @@ class DataFolder:
 
     def _check_version(self) -> None:
         path = self.root / "version.json"
-        version = int(_read_json(path).get("version", 0))
+        version = _read_numbers(path).get("version", 0)
         if version > VERSION:
             raise ConfigurationError(
                 f"{self.root} was written by a newer release (its version is {version}, "
@@ -148,6 +148,13 @@ def _read_json(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error
+
+
+def _read_numbers(path: Path) -> dict[str, int]:
+    try:
+        return {name: int(value) for name, value in _read_json(path).items()}
+    except ValueError as error:
         raise ConfigurationError(f"cannot read {path}: {error}") from error
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 NOBODY = 65534
+PROCESS = "/proc/self"
 LOCK_NAME = "in-use.lock"
 
 
@@ -46,6 +47,9 @@ def launched(
 
 def main() -> None:
     """Become the program after `--`, as the options before it say."""
+    # A shell's `&` has SIGINT ignored, which would be inherited; PostgreSQL and the rest are stopped by it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     split = sys.argv.index("--")
     options = dict(option.split("=", 1) for option in sys.argv[1:split])
     argv = sys.argv[split + 1 :]
@@ -113,7 +117,7 @@ def enter_namespace() -> None:
     maps = {"uid_map": f"{NOBODY} {os.geteuid()} 1", "gid_map": f"{NOBODY} {os.getegid()} 1"}
     _call("unshare", CLONE_NEWUSER)
     for name, text in {"setgroups": "deny", **maps}.items():
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib triples the start
+        with open(f"{PROCESS}/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib triples the start
             file.write(text)
 
 

@@ -20,6 +20,7 @@ from common.settings import DEFAULT_ACCOUNT
 
 # `-P` keeps the folder that the user happens to be in from shadowing our packages.
 CDR_COMMAND = (sys.executable, "-P", "-m", "cdr")
+DEMO_RATE = "2"
 MIGRATE_SECONDS = 30.0
 RECEIVER_SECONDS = 30.0
 SERVER_STOP_SECONDS = 30.0
@@ -40,8 +41,7 @@ class ProcessTree:
         """Return the children in the order of their start: servers, migrations, roles, and the demo's caller."""
         stages = [[_server(server) for server in self._servers()], [self._migrate()], self._roles()]
         if self.options.demo:
-            simulate = ["simulate", "--url", self.receiver_url, "--rate", "2", "--serve-recordings"]
-            stages.append([self._role("simulate", *simulate)])
+            stages.append([self._role("simulate", "simulate", "--rate", DEMO_RATE, "--serve-recordings")])
         return stages
 
     @property
@@ -77,6 +77,8 @@ class ProcessTree:
         if self.options.demo:
             networks = filter(None, (given.recording_allow_networks, "127.0.0.0/8"))
             ours["CDR_RECORDING_ALLOW_NETWORKS"] = ",".join(networks)
+            # In the environment rather than as --url, because every user may read command lines.
+            ours["CDR_RECEIVER_URL"] = self.receiver_url
         return ours
 
     @property

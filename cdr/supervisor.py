@@ -101,6 +101,7 @@ def _not_ready(process: ChildProcess) -> str:
 
 def _ended(process: ChildProcess) -> str:
     code = process.exit_code() or 0
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    if code < 0:
+        return f"{process.child.name} was killed by signal {-code}"
     words = process.last_words()
-    return f"{process.child.name} {how}: {words}" if words else f"{process.child.name} {how}"
+    return f"{process.child.name} ended with exit code {code}" + (f": {words}" if words else "")

@@ -37,6 +37,9 @@ def wakeup_on_signals() -> Iterator[Wakeup]:
         wakeup = Wakeup(receiver)
         # A signal without a handler of Python's writes no byte, hence one that does nothing.
         handlers = {signal.SIGCHLD: lambda *_: None, **dict.fromkeys(STOP_SIGNALS, wakeup.count_stop)}
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+            # Started with nohup: it is to outlive its terminal.
+            del handlers[signal.SIGHUP]
         former_sender = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:

@@ -24,12 +24,24 @@ TEMPLATE = "migrated_template"
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
-@pytest.fixture(scope="session")
-def server_folder() -> Iterator[Path]:
+@contextmanager
+def folder_for_any_user() -> Iterator[Path]:
+    """Make a folder that another user may pass through, as PostgreSQL must where we are root; tmp_path is closed."""
     with tempfile.TemporaryDirectory(prefix="cdr-tests-", ignore_cleanup_errors=True) as folder:
-        # Where PostgreSQL must run as another user than root, that user has to reach its folder.
         Path(folder).chmod(0o711)
         yield Path(folder)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    with folder_for_any_user() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    with folder_for_any_user() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
