@@ -4,10 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 
-.PHONY: up test lint types format check bench lock
+.PHONY: up env test lint types format check bench lock
 
 up: $(VENV)/.up
 	exec "$(VENV)/bin/cdr" up $(ARGS)
+
+# For `docker compose up`: .env with random secrets. Never overwrites one.
+env:
+	@"$(PYTHON)" deploy/make_env.py
 
 test: $(VENV)/.dev
 	"$(VENV)/bin/python" -m pytest --numprocesses auto $(ARGS)

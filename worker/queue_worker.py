@@ -54,7 +54,7 @@ class CdrWorker(SimpleWorker):
         if len(self.queues) > 1:
             raise ConfigurationError("a worker listens to one queue: start one worker a queue")
         self._pause_seconds = FIRST_PAUSE_SECONDS
-        self._setback: Transient | None = None
+        self._setback: CdrError | None = None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run one job under a lease; when it could not be done for now, pause before the next."""
@@ -69,6 +69,11 @@ class CdrWorker(SimpleWorker):
         else:
             self._pause(self._setback)
 
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether a signal asked this worker to end."""
+        return self._shutdown_requested_date is not None
+
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
         """Keep RQ from taking a running job for an abandoned one: that is for the lease to say."""
         return STARTED_SECONDS
@@ -79,7 +84,8 @@ class CdrWorker(SimpleWorker):
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Any, exc_info: Any) -> None:
         error = exc_info[1]
-        if isinstance(error, Transient):
+        if isinstance(error, Transient | ConfigurationError):
+            # A wrong setting of this worker is no fault of the job either.
             self._setback = error
             self._put_back(job, queue, execution, last=isinstance(error, NewerPayload))
             return
@@ -124,11 +130,13 @@ def describe(error: BaseException) -> Failure:
 
 
 def work(queue: str, connection: Any) -> int:
-    """Work on one queue until told to stop; returns the exit code."""
-    worker = CdrWorker([queue], connection=connection)
+    """Work on one queue until told to stop; returns the exit code: 1 when it ended without being told."""
     try:
-        worker.work(logging_level="WARNING")
+        with translated():
+            worker = CdrWorker([queue], connection=connection)
+            worker.work(logging_level="WARNING")
     except QueueUnavailable as error:
         _log.error("Redis is away", error=str(error))
         return 1
-    return 0
+    # RQ's loop also ends, quietly, at an error of its own.
+    return 0 if worker.told_to_stop else 1

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from common import settings
+from common.settings import Group, load
+
+ROOT = Path(__file__).parents[2]
+
+# Which settings a service reads. A process that reads a group gets all of it, or a setting would do nothing there.
+READS: dict[str, tuple[type[Group], ...]] = {
+    "receiver": (settings.ReceiverSettings, settings.RedisSettings, settings.LogSettings),
+    "worker": (settings.DatabaseSettings, settings.AccountDefaults, settings.LogSettings),
+    "recorder": (settings.DatabaseSettings, settings.RecordingSettings, settings.LogSettings),
+    "hooks": (settings.DatabaseSettings, settings.LogSettings),
+    "scheduler": (settings.DatabaseSettings, settings.LogSettings),
+    "migrate": (settings.DatabaseSettings, settings.LogSettings),
+}
+# Compose's own business, so not for .env: where the services and the volumes are.
+SET_BY_COMPOSE = {"CDR_REDIS_URL", "CDR_DATABASE_URL", "CDR_RECORDINGS_URL", "CDR_HOST", "CDR_SPOOL_DIR"}
+# Several receivers on one port are several containers here.
+UNUSED = {"CDR_REUSE_PORT"}
+# Known to compose alone: what it publishes, builds, and gives to PostgreSQL and Redis.
+OF_COMPOSE = {"CDR_BIND", "CDR_IMAGE", "CDR_POSTGRES_PASSWORD", "CDR_REDIS_PASSWORD"}
+
+
+def names(group: type[Group]) -> set[str]:
+    return {f"CDR_{field.upper()}" for field in group.model_fields}
+
+
+def example() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    return dict(line.removeprefix("#").split("=", 1) for line in lines if line.removeprefix("#").startswith("CDR_"))
+
+
+def every_name() -> set[str]:
+    return set().union(*map(names, Group.__subclasses__()))
+
+
+def test_every_group_of_settings_is_read_by_a_service() -> None:
+    assert set(Group.__subclasses__()) == {group for groups in READS.values() for group in groups}
+
+
+@pytest.mark.parametrize("service", READS)
+def test_a_service_is_given_every_setting_that_it_reads_and_none_that_is_none(service: str) -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    given = set(compose["services"][service]["environment"])
+    assert set().union(*map(names, READS[service])) - UNUSED <= given
+    assert {name for name in given if name.startswith("CDR_")} <= every_name() | SET_BY_COMPOSE
+
+
+def test_the_example_names_every_setting_and_nothing_else() -> None:
+    assert set(example()) - OF_COMPOSE == every_name() - SET_BY_COMPOSE - UNUSED
+
+
+def test_the_example_tells_the_true_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    required = {
+        "CDR_REDIS_URL": "redis://redis",
+        "CDR_DATABASE_URL": "postgresql://postgres",
+        "CDR_RECORDINGS_URL": "file:///recordings",
+    }
+    for name in every_name():
+        monkeypatch.delenv(name, raising=False)
+    for name, value in required.items():
+        monkeypatch.setenv(name, value)
+    defaults = {group: load(group) for group in Group.__subclasses__()}
+    for name, value in example().items():
+        # People read the logs of `cdr up`, machines those of containers.
+        if name != "CDR_LOG_FORMAT":
+            monkeypatch.setenv(name, value)
+    assert {group: load(group) for group in Group.__subclasses__()} == defaults
+
+
+def test_the_example_says_of_each_setting_what_it_is_for() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    for before, line in pairwise(lines):
+        if line.removeprefix("#").startswith("CDR_"):
+            assert before.startswith(("# ", "#CDR_")), line

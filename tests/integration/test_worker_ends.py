@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from cdr.ports import free_port
+from common.job_queue import HOOKS
+from common.redis_client import connect
+from worker.queue_worker import CdrWorker, work
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_worker_that_finds_no_redis_says_so_in_a_line_and_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    assert work(HOOKS, connect(f"redis://127.0.0.1:{free_port()}/0")) == 1
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_worker_whose_loop_ends_by_itself_fails(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CdrWorker, "work", lambda *_, **__: False)
+    assert work(HOOKS, connect(redis_url)) == 1
+
+
+def test_a_worker_that_is_told_to_stop_has_done_its_work(redis_url: str) -> None:
+    environment = {"CDR_REDIS_URL": redis_url, "CDR_DATABASE_URL": "postgresql://127.0.0.1/none"}
+    worker = subprocess.Popen([sys.executable, "-m", "cdr", "worker", HOOKS], cwd=ROOT, env=environment)
+    deadline = time.monotonic() + 30
+    with redis.Redis.from_url(redis_url) as connection:
+        while not connection.smembers("rq:workers"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    worker.terminate()
+    assert worker.wait(30) == 0
