@@ -285,7 +285,7 @@ def rq(redis_url: str, *arguments: str, **environment: str) -> subprocess.Comple
 
 
 @pytest.mark.parametrize("worker", [{}, OUR_WORKER], ids=["stock worker", "our worker"])
-def test_no_hostile_job_runs_imports_or_fetches_anything(  # noqa: PLR0917 - fixtures are arguments
+def test_no_hostile_job_runs_imports_or_fetches_anything(
     connection: redis.Redis,
     redis_url: str,
     database_url: str,
