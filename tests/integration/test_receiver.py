@@ -367,6 +367,12 @@ def test_a_bug_of_ours_costs_no_body(
     assert [each.body for each in kept(redis_url)] == [body]
 
 
+def test_a_bug_of_ours_costs_no_get(client: TestClient, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive_cdr, "read_query", lambda _: 1 // 0)
+    assert answer(client.get(f"{ADDRESS}?ivruniqueid=x"))[:3] == (200, FORM, "1")
+    assert [each.body for each in kept(redis_url)] == [b"ivruniqueid=x"]
+
+
 def test_a_body_that_does_not_end_in_time_is_408(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def slow(*_: object) -> None:
         raise TooSlow("the body did not end within 30 s")
