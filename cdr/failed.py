@@ -12,9 +12,10 @@ import typer
 from cdr.options import DryRun, Everything, Json, Limit, Rate, Reason, Since, Until, failed, require_choice, wrong_usage
 from cdr.printing import print_count, print_json, print_list, print_table, printable
 from common.failed_details import read_details
-from common.failed_jobs import FailedJob, Filter, discard, find_failed, list_failed, replay
+from common.failed_jobs import FailedJob, Filter, find_failed, list_failed
 from common.job_queue import QUEUES
 from common.redis_client import RedisClient, connect
+from common.replay_failed import discard, replay
 from common.settings import RedisSettings, load
 
 app = typer.Typer(no_args_is_help=True, help="Failed jobs: CDRs and recordings that wait for a cause to be mended.")

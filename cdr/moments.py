@@ -11,11 +11,14 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 def read_moment(text: str) -> datetime:
     """Return the moment, aware; an ISO time without an offset is local time. Raises ValueError."""
-    age = _AGE.fullmatch(text.strip())
-    if age is not None:
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
-        moment = datetime.fromisoformat(text.strip())
-        return moment.astimezone(UTC)
+        return _read(text.strip())
     except (ValueError, OverflowError, OSError) as error:
         raise ValueError(f"{text!r} is neither an ISO time nor an age such as 30m, 2h or 7d") from error
+
+
+def _read(text: str) -> datetime:
+    age = _AGE.fullmatch(text)
+    if age is None:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})

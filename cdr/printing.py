@@ -49,13 +49,13 @@ def print_list(
         sys.stderr.write(f"only the first {ROWS_FOR_PEOPLE} are shown; --limit shows more, --json all\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """Print a table; None is an empty cell, and no cell is cut off."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for column in table.columns:
         column.overflow = "fold"
     for row in rows:

@@ -9,14 +9,27 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import resources
 from typing import Any
 
 import pytest
 from command_line import POISON, Product, delivery, product
 
+from cdr.audit import actor
 from common.failed_index import index_key, note_failure
-from common.failed_jobs import Failure, Filter, discard, list_failed, replay
-from common.job_queue import CDRS, LOAD_CDRS, RECORDINGS, JobSerializer, NewJob, failed_key, job_key, queue_key
+from common.failed_jobs import Failure, Filter, list_failed
+from common.job_queue import (
+    CDRS,
+    FETCH_RECORDINGS,
+    LOAD_CDRS,
+    RECORDINGS,
+    JobSerializer,
+    NewJob,
+    failed_key,
+    job_key,
+    queue_key,
+)
+from common.replay_failed import discard, replay
 
 __all__ = ["product"]
 
@@ -300,3 +313,59 @@ def test_redis_that_is_away_is_one_line_and_exit_1(product: Product, monkeypatch
     assert (done.exit_code, done.out) == (1, "")
     assert done.err.startswith("cdr: Redis: ")
     assert done.err.count("\n") == 1
+
+
+def test_people_get_a_line_a_job_and_no_more_calls_than_fit(product: Product) -> None:
+    add_failed(product, 1, error="first line\nsecond line")
+    job = NewJob(CDRS, LOAD_CDRS, ([delivery(number) for number in range(5)],), "load 5", "cdrs-000000")
+    product.redis.hset(job_key(job.job_id), "data", job.commands()[0][job.commands()[0].index("data") + 1])
+    table = product.cdr("failed", "list").out
+    assert f"{CALL}0, {CALL}1, {CALL}2 and 2 more" in table
+    assert "first line" in table
+    assert "second line" not in table
+
+
+def test_a_job_that_loads_no_cdrs_shows_its_arguments(product: Product) -> None:
+    [job_id] = add_failed(product, 1, RECORDINGS)
+    product.redis.hset(job_key(job_id), "data", JobSerializer.dumps([FETCH_RECORDINGS, None, [1, [7, 8]], {}]))
+    shown = product.cdr("failed", "show", job_id, "--json").json
+    assert (shown["function"], shown["cdrs"], shown["arguments"]) == (FETCH_RECORDINGS, [], [1, [7, 8]])
+    assert shown["call_ids"] == []
+
+
+def test_deliveries_that_a_later_release_wrote_are_shown_as_they_are(product: Product) -> None:
+    [job_id] = add_failed(product, 1)
+    product.redis.hset(job_key(job_id), "data", JobSerializer.dumps([LOAD_CDRS, None, [2, [{"new": 1}]], {}]))
+    shown = product.cdr("failed", "show", job_id, "--json").json
+    assert (shown["call_ids"], shown["cdrs"]) == ([], [{"delivery": {"new": 1}}])
+
+
+def test_jobs_that_somebody_else_takes_meanwhile_end_the_walk(product: Product) -> None:
+    add_failed(product, 1200)
+    found = list_failed(product.redis, Filter())
+    first = next(found)
+    product.redis.delete(failed_key(CDRS), index_key(CDRS))
+    assert len({first.job_id, *(job.job_id for job in found)}) == 500
+
+
+def test_postgresql_that_goes_away_during_a_replay_is_a_warning(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_failed(product, 1)
+
+    def statement(package: str, name: str) -> bytes:
+        return (
+            b"SELECT 1/0"
+            if name == "finish_audit"
+            else resources.files(package).joinpath(f"sql/{name}.sql").read_bytes()
+        )
+
+    monkeypatch.setattr("cdr.audit.statement", statement)
+    done = product.cdr("failed", "replay", "--all")
+    assert (done.exit_code, done.out) == (0, "1\n")
+    assert "not noted in cdr.audit: division by zero" in done.err
+
+
+def test_a_user_whom_the_system_does_not_know_is_noted_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdr.audit.os.getuid", lambda: 4_000_000_000)
+    assert actor().startswith("uid 4000000000@")

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -216,3 +217,11 @@ def test_everything_must_be_asked_for(product: Product) -> None:
         done = product.cdr("quarantine", verb, "--limit", "5")
         assert (done.exit_code, done.out) == (2, "")
         assert "--all" in done.err
+
+
+def test_a_rate_spreads_the_bodies_over_time(product: Product) -> None:
+    for number in range(3):
+        keep_body(product, json.dumps({**CDR, "ivruniqueid": str(number)}))
+    started = time.monotonic()
+    assert product.cdr("quarantine", "replay", "--all", "--rate", "10", "--json").json["replayed"] == 3
+    assert 0.2 <= time.monotonic() - started < 10
