@@ -14,7 +14,7 @@ env:
 	@"$(PYTHON)" deploy/make_env.py
 
 test: $(VENV)/.dev
-	"$(VENV)/bin/python" -m pytest --numprocesses auto $(ARGS)
+	"$(VENV)/bin/python" -m pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev
 	"$(VENV)/bin/ruff" check .
