@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -40,6 +41,16 @@ def folder_for_any_user() -> Iterator[Path]:
 def open_path() -> Iterator[Path]:
     with folder_for_any_user() as folder:
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    # A test that sets up logging leaves a handler on the stream that pytest closes behind it.
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ from receiving import ACCOUNT, ADDRESS, SECRET, deliveries, jobs, kept, receivin
 from starlette.testclient import TestClient
 
 from api import receive_cdr
-from cdr.embedded_server import free_port, running
+from cdr.embedded_server import running
+from cdr.ports import free_port
 from cdr.embedded_valkey import EmbeddedValkey
 from common.errors import TooSlow
 

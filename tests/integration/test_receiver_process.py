@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from receiving import ACCOUNT, ADDRESS, SECRET, deliveries, jobs
 
-from cdr.embedded_server import free_port
+from cdr.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CDR = b'{"ivruniqueid": "x"}'

@@ -19,7 +19,8 @@ import redis
 from loading import delivery, leg, select
 
 from cdr.embedded_postgres import EmbeddedPostgres
-from cdr.embedded_server import free_port, running
+from cdr.embedded_server import running
+from cdr.ports import free_port
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, NewJob, failed_key, job_key, queue_key
 from migrations.apply import migrate
 from worker.leases import lease_key
