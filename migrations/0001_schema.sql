@@ -2,6 +2,7 @@
 
 CREATE SCHEMA IF NOT EXISTS cdr;
 COMMENT ON SCHEMA cdr IS 'Call detail records of Voicenter''s cloud, as loaded by the CDR pipeline.';
+COMMENT ON TABLE cdr.migrations IS 'The migrations that were applied, with the SHA-256 of each file in hex.';
 
 
 CREATE TABLE cdr.cdrs (

@@ -238,7 +238,9 @@ def test_the_scheduler_works_off_what_a_dead_worker_left_in_the_outbox(
 def test_a_broken_task_does_not_stop_the_scheduler(start: Start, connection: redis.Redis, database_url: str) -> None:
     with psycopg.connect(database_url) as user:
         # Not a value that is refused, but a row that makes the scheduler's own code fail.
-        user.execute("INSERT INTO cdr.outbox (kind, call_keys) VALUES ('calls', '{00000000-0000-0000-0000-000000000000}')")
+        user.execute(
+            "INSERT INTO cdr.outbox (kind, call_keys) VALUES ('calls', '{00000000-0000-0000-0000-000000000000}')"
+        )
     job_id = queue_cdrs(connection, "a")
     connection.lmove(queue_key(CDRS), INTERMEDIATE)
     scheduler = start("scheduler")
