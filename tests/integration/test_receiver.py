@@ -309,6 +309,11 @@ def test_the_address_may_be_spelled_in_several_ways(client: TestClient, path: st
     assert answer(post(client, encoded("json", CDR), path=path))[2] == "0"
 
 
+@pytest.mark.parametrize("path", ["/livez/", "/readyz/", f"{ADDRESS}//", "/cdr//"])
+def test_no_post_is_sent_elsewhere(client: TestClient, path: str) -> None:
+    assert client.post(path).status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/cdr", "/cdr/"])
 def test_without_secrets_the_bare_address_is_the_default_account(redis_url: str, path: str) -> None:
     with receiving(redis_url, receiver_secrets=()) as client:
