@@ -24,8 +24,8 @@ from starlette.testclient import TestClient
 
 from api import receive_cdr
 from cdr.embedded_server import running
-from cdr.ports import free_port
 from cdr.embedded_valkey import EmbeddedValkey
+from cdr.ports import free_port
 from common.errors import TooSlow
 
 CDR = {
