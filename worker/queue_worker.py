@@ -124,9 +124,9 @@ def describe(error: BaseException) -> Failure:
 
 def work(queue: str, connection: Any) -> int:
     """Work on one queue until told to stop; returns the exit code."""
-    worker = CdrWorker([queue], connection=connection)
     try:
-        worker.work(logging_level="WARNING")
+        with translated():
+            CdrWorker([queue], connection=connection).work(logging_level="WARNING")
     except QueueUnavailable as error:
         _log.error("Redis is away", error=str(error))
         return 1
