@@ -358,6 +358,49 @@ def test_a_taken_job_that_was_started_meanwhile_is_forgotten(
     assert sweeper._taken_since == {}
 
 
+def die(connection: Any, job_id: str) -> None:
+    """Leave a job as a worker does that dies in the middle of it, and sweep."""
+    connection.lrem(queue_key(CDRS), 0, job_id)
+    connection.hset(job_key(job_id), "status", "started")
+    connection.zadd(lease_key(CDRS), {job_id: time.time() - 1})
+    assert Sweeper(connection).sweep() == 1
+
+
+def test_a_job_whose_worker_died_is_first_the_first_time_and_last_then(connection: redis.Redis) -> None:
+    deadly, other = (queue(connection, LOAD_CDRS, []) for _ in range(2))
+    die(connection, deadly)
+    after_one = queued(connection)
+    die(connection, deadly)
+    assert (after_one, queued(connection)) == ([deadly, other], [other, deadly])
+
+
+def test_a_batch_whose_worker_died_three_times_is_split(connection: redis.Redis, database_url: str) -> None:
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
+    for _ in range(3):
+        die(connection, job_id)
+    run(connection)
+    assert (len(queued(connection)), connection.exists(job_key(job_id)), connection.llen(INTERMEDIATE)) == (2, 0, 0)
+    run(connection, jobs_to_run=2)
+    assert loaded(database_url) == {"a", "b", "c"}
+
+
+def test_a_batch_whose_worker_died_twice_is_run_as_it_is(connection: redis.Redis, database_url: str) -> None:
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
+    for _ in range(2):
+        die(connection, job_id)
+    run(connection)
+    assert loaded(database_url) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("arguments", [([delivery(leg("a"))],), ([],), ("text",), ()])
+def test_what_cannot_be_split_is_run_as_it_is(connection: redis.Redis, arguments: tuple[Any, ...]) -> None:
+    job_id = queue(connection, LOAD_CDRS, *arguments)
+    for _ in range(3):
+        die(connection, job_id)
+    run(connection)
+    assert (queued(connection), connection.llen(INTERMEDIATE)) == ([], 0)
+
+
 def test_a_context_is_not_shared_over_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = context.current()
     assert context.current() is ours
