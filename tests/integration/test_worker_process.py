@@ -28,11 +28,19 @@ def test_a_worker_whose_loop_ends_by_itself_fails(redis_url: str, monkeypatch: p
 
 def test_a_worker_that_is_told_to_stop_has_done_its_work(redis_url: str) -> None:
     environment = {"CDR_REDIS_URL": redis_url, "CDR_DATABASE_URL": "postgresql://127.0.0.1/none"}
-    worker = subprocess.Popen([sys.executable, "-m", "cdr", "worker", HOOKS], cwd=ROOT, env=environment)
-    deadline = time.monotonic() + 30
+    with subprocess.Popen([sys.executable, "-m", "cdr", "worker", HOOKS], cwd=ROOT, env=environment) as worker:
+        try:
+            wait_until_idle(redis_url)
+            worker.terminate()
+            assert worker.wait(30) == 0
+        finally:
+            worker.kill()
+
+
+def wait_until_idle(redis_url: str) -> None:
+    """A worker takes signals from when it first waits for a job."""
+    deadline = time.monotonic() + 60
     with redis.Redis.from_url(redis_url) as connection:
-        while not connection.smembers("rq:workers"):
+        while [connection.hget(key, "state") for key in connection.smembers("rq:workers")] != [b"idle"]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    worker.terminate()
-    assert worker.wait(30) == 0
