@@ -155,6 +155,16 @@ COMMENT ON TABLE cdr.calls IS 'One row a call: its legs folded, and every call t
 COMMENT ON COLUMN cdr.calls.call_key IS 'Half of the SHA-256 of account and call_id.';
 COMMENT ON COLUMN cdr.calls.call_id IS 'The id of the first call of the chain, whether or not a CDR of its own came.';
 COMMENT ON COLUMN cdr.calls.call_ids IS 'The ids of all CDRs of the chain.';
+COMMENT ON COLUMN cdr.calls.started_at IS 'Of the leg that began first; legs are ordered by it.';
+COMMENT ON COLUMN cdr.calls.direction IS 'Of the first leg that has one.';
+COMMENT ON COLUMN cdr.calls.caller_number IS 'Of the first leg that has one, and so the other caller columns.';
+COMMENT ON COLUMN cdr.calls.called_party IS 'Of the first leg that has one and counts (not a leg 1 that has its leg 2), and so the other called columns.';
+COMMENT ON COLUMN cdr.calls.did_number IS 'Of the first leg that has one.';
+COMMENT ON COLUMN cdr.calls.acd_queue_name IS 'Of the first leg that has one.';
+COMMENT ON COLUMN cdr.calls.agent_code IS 'Of the last leg that has an agent, and so agent_name.';
+COMMENT ON COLUMN cdr.calls.price_agorot IS 'Summed over all legs, in agorot.';
+COMMENT ON COLUMN cdr.calls.recording_count IS 'How many different recording addresses its legs carry.';
+COMMENT ON COLUMN cdr.calls.last_received_at IS 'When the last delivery of any of its legs was received.';
 COMMENT ON COLUMN cdr.calls.ended_at IS 'The latest end of a leg: its start, wait, ringing and conversation.';
 COMMENT ON COLUMN cdr.calls.outcome IS 'Of the legs that count (not a leg 1 that has its leg 2): answered if one was, else the last one''s.';
 COMMENT ON COLUMN cdr.calls.queue_wait_seconds IS 'Of the first leg that has one.';

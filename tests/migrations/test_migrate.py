@@ -331,6 +331,18 @@ def test_every_table_says_what_it_holds(database_url: str) -> None:
     assert silent == []
 
 
+PLAIN = {"call_key", "account", "leg_count"}
+
+
+def test_every_column_of_a_call_has_its_rule(database_url: str) -> None:
+    query = (
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'cdr.calls'::regclass AND attnum > 0"
+        " AND col_description(attrelid, attnum) IS NULL"
+    )
+    first_of_several = {f"{party}_{what}" for party in ("caller", "called") for what in ("e164", "country_code")}
+    assert {name for (name,) in rows(database_url, query)} <= PLAIN | first_of_several | {"agent_name"}
+
+
 def test_every_constraint_was_given_its_name(database_url: str) -> None:
     query = (
         "SELECT conname FROM pg_constraint WHERE connamespace = 'cdr'::regnamespace AND contype NOT IN ('n')"
