@@ -57,7 +57,7 @@ class CdrWorker(SimpleWorker):
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._setback: CdrError | None = None
 
-    def execute_job(self, job: Job, queue: Queue) -> None:
+    def execute_job(self, job: Any, queue: Queue) -> None:
         """Run one job under a lease; when it could not be done for now, pause before the next."""
         self._setback = None
         with Lease(self.connection, queue.name, job.id):

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from rq.job import Job
 
-from common.job_queue import PAYLOAD_VERSION, JobSerializer, NewJob, queue_key
+from common.job_queue import PAYLOAD_VERSION, CdrJob, JobSerializer, NewJob, queue_key
 from common.redis_client import RedisClient, translated
 
 DEATHS_BEFORE_SPLIT = 3
@@ -18,7 +17,7 @@ DEATHS_BEFORE_SPLIT = 3
 _log = structlog.get_logger("worker.split_jobs")
 
 
-def split_if_deadly(connection: RedisClient, queue: str, job: Job) -> bool:
+def split_if_deadly(connection: RedisClient, queue: str, job: CdrJob) -> bool:
     """Replace a job whose worker died three times by two that share its batch; tell whether that was done.
 
     The job must have been taken by this worker and not started yet. Raises QueueUnavailable.
@@ -38,7 +37,7 @@ def split_if_deadly(connection: RedisClient, queue: str, job: Job) -> bool:
     return True
 
 
-def _halves(queue: str, job: Job) -> list[NewJob]:
+def _halves(queue: str, job: CdrJob) -> list[NewJob]:
     """Return two jobs for the halves of a job's batch; none when it is no batch of ours that can be split."""
     function, batch = _read(job)
     middle = len(batch) // 2
@@ -47,7 +46,7 @@ def _halves(queue: str, job: Job) -> list[NewJob]:
     return [NewJob(queue, function, (part,), "half of a deadly batch") for part in (batch[:middle], batch[middle:])]
 
 
-def _read(job: Job) -> tuple[str, list[Any]]:
+def _read(job: CdrJob) -> tuple[str, list[Any]]:
     try:
         function, _, (version, batch), _ = JobSerializer.loads(job.data)
     except (ValueError, TypeError):

@@ -16,7 +16,7 @@ import redis
 from loading import delivery, execute, leg, select
 from rq.exceptions import StopRequested
 
-from cdr.embedded_server import free_port
+from cdr.ports import free_port
 from common.delivery import QuarantinedBody
 from common.errors import ConfigurationError, DatabaseUnavailable, QueueUnavailable
 from common.job_queue import (

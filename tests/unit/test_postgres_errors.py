@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from common.errors import DatabaseNotReady, DatabaseUnavailable, RefusedByDatabase
+from common.errors import ConfigurationError, DatabaseNotReady, DatabaseUnavailable, RefusedByDatabase
 from common.postgres import Database, translate
 
 
@@ -68,11 +68,16 @@ def test_an_error_without_words_has_its_name() -> None:
     [
         "postgresql://127.0.0.1:1/cdr",
         "postgresql://no-such-host.invalid/cdr",
-        "postgresql://127.0.0.1/cdr?no_such_option=1",
         "postgresql://127.0.0.1:port/cdr",
     ],
 )
 def test_a_database_that_cannot_be_reached_is_waited_for(url: str) -> None:
     # An address that is wrong is no fault of the CDR that happens to be next.
     with pytest.raises(DatabaseUnavailable), Database(url, "test").transaction():
+        pass
+
+
+def test_an_address_that_cannot_be_read_is_a_wrong_setting_and_is_not_repeated() -> None:
+    address = "postgresql://127.0.0.1/cdr?no_such_option=of-a-secret"
+    with pytest.raises(ConfigurationError, match="^CDR_DATABASE_URL: [^?]*$"), Database(address, "test").transaction():
         pass
