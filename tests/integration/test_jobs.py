@@ -37,7 +37,7 @@ from common.requeue import Moved, move_to_queue
 from worker import context, jobs, leases, queue_worker, sweep
 from worker.leases import Lease, lease_key
 from worker.outbox import enqueue, work_off
-from worker.queue_worker import CdrWorker, work
+from worker.queue_worker import CdrWorker
 from worker.scheduled_jobs import move_due_jobs, schedule, schedule_recordings, scheduled_key
 from worker.scheduler import Scheduler, Task
 from worker.sweep import Sweeper
@@ -266,16 +266,6 @@ def test_a_job_is_moved_to_the_front_when_asked(connection: redis.Redis) -> None
 def test_a_worker_listens_to_one_queue(connection: redis.Redis) -> None:
     with pytest.raises(ConfigurationError, match="one queue"):
         CdrWorker([CDRS, RECORDINGS], connection=connection)
-
-
-def test_a_worker_without_redis_ends_with_an_error() -> None:
-    with redis.Redis(port=free_port()) as away:
-        assert work(CDRS, away) == 1
-
-
-def test_a_worker_that_is_told_to_stop_ends_well(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CdrWorker, "work", lambda *_, **__: True)
-    assert work(CDRS, connection) == 0
 
 
 def test_abandoned_jobs_are_left_to_the_sweep(connection: redis.Redis) -> None:

@@ -79,5 +79,5 @@ def test_a_database_that_cannot_be_reached_is_waited_for(url: str) -> None:
 
 def test_an_address_that_cannot_be_read_is_a_wrong_setting_and_is_not_repeated() -> None:
     address = "postgresql://127.0.0.1/cdr?no_such_option=of-a-secret"
-    with pytest.raises(ConfigurationError, match="^CDR_DATABASE_URL: [^?]*$"), Database(address, "test").transaction():
+    with pytest.raises(ConfigurationError, match=r"^CDR_DATABASE_URL: [^?]*$"), Database(address, "test").transaction():
         pass
