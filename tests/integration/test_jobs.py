@@ -148,9 +148,9 @@ def test_a_job_in_which_the_worker_is_stopped_is_put_back(
 
     monkeypatch.setattr(jobs, "load", stopped)
     job_id = queue(connection, LOAD_CDRS, [delivery(leg("a"))])
-    worker = CdrWorker([CDRS], connection=connection)
-    worker.work(logging_level="CRITICAL")
+    worker = run(connection, jobs_to_run=2)
     assert (queued(connection), failed(connection)) == ([job_id], [])
+    assert worker._stop_requested
 
 
 def test_a_payload_that_is_none_of_ours_is_a_failed_job(connection: redis.Redis) -> None:
