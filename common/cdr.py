@@ -56,7 +56,7 @@ _RANK = {folded: rank for rank, folded in enumerate(_SYNONYMS)}
 
 _READERS: dict[str, read.Reader] = {
     "call_id": read.call_id,
-    "original_call_id": read.call_id,
+    "original_call_id": read.original_call_id,
     "is_answered": read.switch,
     "time_raw": read.epoch,
     "duration_seconds": read.seconds,
@@ -186,10 +186,12 @@ def read_cdr(account: str, received_at: datetime, fields: dict[str, Any], payloa
 
 def is_usable(name: str, value: Any) -> bool:
     """Tell whether a wire value says something that its column takes; a field of no column takes anything."""
+    if read.is_empty(value):
+        return False
+    if fold_name(name) == "customdata":
+        return read.json_object(value)[0] is not None
     ours = our_name(name)
-    if read.is_empty(value) or ours is None:
-        return not read.is_empty(value)
-    return _READERS.get(ours, read.text)(value)[0] is not None
+    return ours is None or _READERS.get(ours, read.text)(value)[0] is not None
 
 
 def _gather(fields: dict[str, Any]) -> dict[str, Any]:
@@ -205,12 +207,13 @@ def _gather(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts_more(name: str, value: Any, than_name: str, than_value: Any) -> bool:
-    """Compare two spellings of one field: one with a value first, then the synonyms' order, then the name itself.
+    """Compare two spellings of one field: one with a usable value first, then the synonyms' order, then the name itself.
 
     The order in which they were sent does not count, because a payload read back from the database has lost it.
     """
-    if read.is_empty(value) != read.is_empty(than_value):
-        return read.is_empty(than_value)
+    usable, than_usable = is_usable(name, value), is_usable(than_name, than_value)
+    if usable != than_usable:
+        return usable
     return (_RANK[fold_name(name)], name) < (_RANK[fold_name(than_name)], than_name)
 
 

@@ -62,6 +62,15 @@ def call_id(value: Any) -> Reading:
     return value, None
 
 
+def original_call_id(value: Any) -> Reading:
+    """Read the id of the call that this one came from; "0" and "null" are ways to say that there is none.
+
+    Taken as ids they would join all calls that say so into one.
+    """
+    value, problem = call_id(value)
+    return (None, None) if value in {"0", "null", "NULL"} else (value, problem)
+
+
 def number(value: Any) -> Decimal | None:
     """Read an exact number from a number or its text; None if it is none, or larger than PostgreSQL can carry."""
     if isinstance(value, bool):

@@ -279,3 +279,22 @@ def test_a_huge_name_is_folded_and_not_remembered() -> None:
     before = _folded.cache_info().currsize
     assert fold_name("Var_" * 100_000) == "var" * 100_000
     assert _folded.cache_info().currsize == before
+
+
+def test_a_refused_caller_does_not_hide_the_caller_phone() -> None:
+    record = read_cdr("acme", NOW, fields := {"ivruniqueid": "c", "caller": [1], "callerPhone": "0722776772"}, fields)
+    assert record.caller_number == "0722776772"
+
+
+@pytest.mark.parametrize("none", ["0", 0, "null", "NULL", "", None])
+def test_an_original_call_that_is_none_joins_no_calls(none: Any) -> None:
+    record = read_cdr("acme", NOW, fields := {"ivruniqueid": "c", "OriginalivrUniqueID": none}, fields)
+    assert record.original_call_id is None
+    assert not record.problems
+
+
+@pytest.mark.parametrize(
+    ("sent", "usable"), [("not JSON", False), ("[1]", False), ('{"a": 1}', True), ({"a": 1}, True)]
+)
+def test_custom_data_is_usable_when_it_is_an_object(sent: Any, usable: bool) -> None:
+    assert is_usable("CUSTOM_DATA", sent) is usable
