@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -19,7 +20,10 @@ _CONTENT_TYPES = {
     "json": "application/json",
     "xmlrpc": "text/xml; charset=utf-8",
     "form": "application/x-www-form-urlencoded",
+    "plain": "text/plain; charset=utf-8",
 }
+# What XML 1.0 cannot hold, not even escaped.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -33,6 +37,7 @@ class Answer(NamedTuple):
 
 
 STORED = Answer(200, OK, "OK")
+READY = Answer(200, OK, "ready")
 
 
 def answer_to(error: CdrError) -> Answer:
@@ -59,7 +64,7 @@ class Response(NamedTuple):
 
 
 def render(answer: Answer, body_format: str) -> Response:
-    """Write an answer as json, xmlrpc or form."""
+    """Write an answer as json, xmlrpc or form, or its text alone as plain."""
     if answer is STORED:
         return _STORED[body_format]
     body = _BODIES[body_format](_members(answer))
@@ -73,7 +78,9 @@ def render(answer: Answer, body_format: str) -> Response:
 
 
 def _members(answer: Answer) -> dict[str, Any]:
-    return {"err": answer.err, "errdesc": answer.errdesc[:_MAX_DESCRIPTION], **answer.more}
+    # A lone surrogate, which a message may quote from what was sent, has no bytes.
+    text = answer.errdesc[:_MAX_DESCRIPTION].encode("utf-8", "replace").decode()
+    return {"err": answer.err, "errdesc": text, **answer.more}
 
 
 def _json_body(members: dict[str, Any]) -> bytes:
@@ -85,6 +92,10 @@ def _form_body(members: dict[str, Any]) -> bytes:
     return urlencode(
         {name: value if isinstance(value, str | int) else _encode_json(value) for name, value in members.items()}
     ).encode()
+
+
+def _plain_body(members: dict[str, Any]) -> bytes:
+    return str(members["errdesc"]).encode()
 
 
 def _xmlrpc_body(members: dict[str, Any]) -> bytes:
@@ -114,11 +125,10 @@ def _xmlrpc_value(value: Any) -> str:
 
 
 def _xml_text(text: str) -> str:
-    """Escape for XML; a control character, which XML cannot hold at all, becomes U+FFFD."""
-    return escape("".join(char if char >= " " or char in "\t\n\r" else "\ufffd" for char in text))
+    return escape(_NOT_XML.sub("\ufffd", text))
 
 
-_BODIES = {"json": _json_body, "xmlrpc": _xmlrpc_body, "form": _form_body}
+_BODIES = {"json": _json_body, "xmlrpc": _xmlrpc_body, "form": _form_body, "plain": _plain_body}
 _STORED = {
     name: Response(
         STORED.status,

@@ -34,12 +34,20 @@ def create_app(receiver: ReceiverSettings, redis: RedisSettings) -> FastAPI:
         await store.close()
         await questions.aclose()
 
-    app = FastAPI(title="CDR receiver", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="CDR receiver",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # A sender need not follow a redirection of its post: the address is taken with a slash at its end, too.
+        redirect_slashes=False,
+    )
     # Plain routes: the endpoint reads the bytes itself, so FastAPI's own parsing would only cost time.
+    addresses = ("/cdr/{secret}", "/cdr/{secret}/", "/cdr", "/cdr/")
     app.router.routes.extend(
         [
-            Route("/cdr/{secret}", endpoint, methods=["GET", "HEAD", "POST", "PUT"]),
-            Route("/cdr", endpoint, methods=["GET", "HEAD", "POST", "PUT"]),
+            *(Route(address, endpoint, methods=["GET", "HEAD", "POST"]) for address in addresses),
             Route("/livez", health.live),
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),

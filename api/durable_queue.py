@@ -47,6 +47,9 @@ class DurableQueue:
         self._check(replies)
 
     async def _send(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        # A server that restarted or closed an idle connection would cost a sender its answer: that shows before a write.
+        if self._connection.is_connected and await self._connection.can_read():
+            await self._connection.disconnect(nowait=True)
         await self._connection.connect()
         await self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
         return [await self._connection.read_response() for _ in commands]

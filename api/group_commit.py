@@ -20,6 +20,8 @@ from common.job_queue import CDRS, KEEP_BODIES, LOAD_CDRS, NewJob
 
 MAX_GROUP_CDRS = 1000
 MAX_GROUP_BYTES = 8 * 1024 * 1024
+# While Redis is slow what waits is held in memory: past this a sender is asked to come again.
+MAX_WAITING_BYTES = 256 * 1024 * 1024
 # After a large group its senders come back within moments of each other: a short wait keeps them one group.
 LINGER_SECONDS = 0.002
 LINGER_AFTER_POSTS = 16
@@ -58,6 +60,7 @@ class GroupCommit:
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
         self._work = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -81,8 +84,12 @@ class GroupCommit:
         """
         if self._stopping:
             raise QueueUnavailable("the receiver is stopping")
+        size = entries.size
+        if self._waiting and self._waiting_bytes + size > MAX_WAITING_BYTES:
+            raise QueueUnavailable(f"{self._waiting_bytes} bytes wait to be stored already")
         stored = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(entries, entries.size, stored))
+        self._waiting.append(_Waiting(entries, size, stored))
+        self._waiting_bytes += size
         self._work.set()
         await stored
 
@@ -121,18 +128,19 @@ class GroupCommit:
             if group and (cdrs > MAX_GROUP_CDRS or size > MAX_GROUP_BYTES):
                 break
             group.append(self._waiting.popleft())
+            self._waiting_bytes -= waiting.size
         return group
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """End the process when the writer died of a bug: a receiver that stores nothing must not stay up."""
-        if self._stopping or task.cancelled():
+        was_stopping, self._stopping = self._stopping, True
+        while self._waiting:
+            _settle(self._waiting.popleft().stored, QueueUnavailable("the writer ended"))
+        if task.cancelled() or task.exception() is None:
             return
         _log.critical("the writer of group commits died", exc_info=task.exception())
-        self._stopping = True
-        for waiting in self._waiting:
-            _settle(waiting.stored, QueueUnavailable("the writer ended"))
-        self._waiting.clear()
-        signal.raise_signal(signal.SIGTERM)
+        if not was_stopping:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def _jobs(group: list[_Waiting]) -> list[NewJob]:

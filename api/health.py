@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from api.metrics import Metrics
+from api.metrics import Metrics, QueueState, SharedState
 from common.errors import QueueUnavailable
 from common.job_queue import COUNTERS_KEY, QUEUES, failed_key, job_key, queue_key
 from common.redis_client import RedisClient, translated
@@ -37,40 +38,42 @@ class Health:
     async def _why_not_ready(self) -> str | None:
         try:
             with translated():
-                persistence = await self._redis.info("persistence")
-                memory = await self._redis.info("memory")
+                state = await self._redis.info()
+                if self._level == "fsync" and state.get("aof_enabled"):
+                    # A server too old for the question, or a replica, says so: it could not confirm a write either.
+                    await self._redis.execute_command("WAITAOF", 1, 0, 1)
         except QueueUnavailable as error:
             return str(error)
-        if self._level == "fsync" and not persistence.get("aof_enabled"):
+        return self._what_is_wrong(state)
+
+    def _what_is_wrong(self, state: Any) -> str | None:
+        if self._level == "fsync" and not state.get("aof_enabled"):
             return "Redis has its append-only file off: it cannot confirm that a CDR is on disk"
-        if persistence.get("aof_last_write_status", "ok") != "ok":
+        if state.get("aof_last_write_status", "ok") != "ok":
             return "Redis cannot write its append-only file"
-        if memory.get("maxmemory") and memory.get("maxmemory_policy") != "noeviction":
-            return f"Redis evicts keys (maxmemory-policy {memory['maxmemory_policy']}): queued CDRs would vanish"
+        if state.get("maxmemory") and state.get("maxmemory_policy") != "noeviction":
+            return f"Redis evicts keys (maxmemory-policy {state['maxmemory_policy']}): queued CDRs would vanish"
         return None
 
     async def metrics(self, _request: Request) -> Response:
         """Answer with the receiver's own counts and, when Redis answers, the state of the queues."""
-        try:
-            with translated():
-                await self._read_queues()
-        except QueueUnavailable:
-            # What this process counted is still worth reporting; the missing gauges show that Redis is away.
-            pass
-        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        shared = None
+        # What this process counted is still worth reporting; the missing gauges show that Redis is away.
+        with suppress(QueueUnavailable), translated():
+            shared = await self._read_shared()
+        return Response(self._metrics.text(shared), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def _read_queues(self) -> None:
+    async def _read_shared(self) -> SharedState:
         pipeline: Any = self._redis.pipeline(transaction=False)
         for queue in QUEUES:
             pipeline.llen(queue_key(queue)).zcard(failed_key(queue)).lindex(queue_key(queue), 0)
-        pipeline.hgetall(COUNTERS_KEY)
-        *replies, counters = await pipeline.execute()
-        for queue, jobs, failed, oldest in zip(QUEUES, replies[0::3], replies[1::3], replies[2::3], strict=True):
-            self._metrics.show("queue_jobs", jobs, queue)
-            self._metrics.show("failed_jobs", failed, queue)
-            self._metrics.show("queue_oldest_seconds", await self._age(oldest), queue)
-        for name in ("loaded", "refused"):
-            self._metrics.show(f"{name}_total", int(counters.get(name.encode(), 0)))
+        *replies, counters = await pipeline.hgetall(COUNTERS_KEY).execute()
+        states = zip(replies[0::3], replies[1::3], replies[2::3], strict=True)
+        queues = {
+            queue: QueueState(jobs, failed, await self._age(oldest))
+            for queue, (jobs, failed, oldest) in zip(QUEUES, states, strict=True)
+        }
+        return SharedState(queues, int(counters.get(b"loaded", 0)), int(counters.get(b"refused", 0)))
 
     async def _age(self, job_id: bytes | None) -> float:
         if job_id is None:

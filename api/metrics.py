@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _ACK_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+class QueueState(NamedTuple):
+    """One queue: jobs that wait, jobs that failed, and the age of the job at its head in seconds."""
+
+    jobs: int
+    failed: int
+    oldest_seconds: float
+
+
+class SharedState(Collector):
+    """What all processes share, as read from Redis for one scrape: queues by name, and counts of CDRs."""
+
+    def __init__(self, queues: Mapping[str, QueueState], loaded: int, refused: int) -> None:
+        self._queues = queues
+        self._loaded = loaded
+        self._refused = refused
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, for prometheus_client."""
+        jobs = GaugeMetricFamily("cdr_queue_jobs", "Jobs that wait in a queue.", labels=["queue"])
+        oldest = GaugeMetricFamily("cdr_queue_oldest_seconds", "Age of the job at a queue's head.", labels=["queue"])
+        failed = GaugeMetricFamily("cdr_failed_jobs", "Jobs that failed and were not replayed.", labels=["queue"])
+        for name, state in self._queues.items():
+            jobs.add_metric([name], state.jobs)
+            oldest.add_metric([name], state.oldest_seconds)
+            failed.add_metric([name], state.failed)
+        yield from (jobs, oldest, failed)
+        yield CounterMetricFamily("cdr_loaded", "CDRs loaded by all workers, since Redis keeps count.", self._loaded)
+        yield CounterMetricFamily("cdr_refused", "CDRs set aside by all workers, since Redis counts.", self._refused)
 
 
 class Metrics:
@@ -18,16 +53,6 @@ class Metrics:
         self._ack_seconds = Histogram(
             "cdr_ack_seconds", "From the request to its answer.", buckets=_ACK_BUCKETS, registry=self.registry
         )
-        self._shared = {
-            name: Gauge(f"cdr_{name}", text, labels, registry=self.registry)
-            for name, text, labels in (
-                ("queue_jobs", "Jobs that wait in a queue.", ("queue",)),
-                ("queue_oldest_seconds", "Age of the job at the head of a queue.", ("queue",)),
-                ("failed_jobs", "Jobs that failed and were not replayed.", ("queue",)),
-                ("loaded_total", "CDRs loaded by all workers, since Redis keeps count.", ()),
-                ("refused_total", "CDRs set aside by all workers, since Redis keeps count.", ()),
-            )
-        }
         self._children: dict[tuple[str, str], Counter] = {}
 
     def count(self, body_format: str, result: str, amount: int = 1) -> None:
@@ -44,11 +69,7 @@ class Metrics:
         """Note how long a sender waited for its answer."""
         self._ack_seconds.observe(seconds)
 
-    def show(self, name: str, value: float, *labels: str) -> None:
-        """Set a gauge that all processes share, read from Redis at scrape time."""
-        gauge = self._shared[name]
-        (gauge.labels(*labels) if labels else gauge).set(value)
-
-    def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def text(self, shared: SharedState | None) -> bytes:
+        """Return all metrics in Prometheus' text format, without what is shared when Redis does not tell it."""
+        own = generate_latest(self.registry)
+        return own if shared is None else own + generate_latest(shared)

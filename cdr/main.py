@@ -8,11 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from cdr import accounts, extensions, failed, quarantine
+from cdr.options import Json
 from common.errors import CdrError, ConfigurationError
 from common.job_queue import QUEUES
 from common.log_setup import set_up_logging
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(failed.app, name="failed")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(extensions.app, name="extensions")
+app.add_typer(accounts.app, name="accounts")
 
 
 @app.command()
@@ -79,6 +85,14 @@ def migrate(status: Annotated[bool, typer.Option("--status", help="only tell wha
         return
     names = apply.migrate(url)
     typer.echo(f"applied: {', '.join(names)}" if names else "up to date")
+
+
+@app.command()
+def status(*, as_json: Json = False) -> None:
+    """Tell what waits, who works and what was loaded; exit 1 when a server does not answer."""
+    from cdr.status import run_status
+
+    raise typer.Exit(run_status(as_json=as_json))
 
 
 @app.command()

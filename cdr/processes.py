@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 
 import structlog
 import uvicorn
 
 from api.app import create_app
+from common.errors import ConfigurationError
 from common.job_queue import RECORDINGS
 from common.postgres import Database
 from common.redis_client import connect
@@ -35,6 +37,9 @@ def run_receiver() -> int:
             proxy_headers=False,
         )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn's own handlers stand only while it serves: a signal may come before, and it raises each again after.
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     host, port = listener.getsockname()[:2]
     _log.info("receiver listens", host=host, port=port, ack_level=redis.ack_level)
     server.run(sockets=[listener])
@@ -48,7 +53,13 @@ def _listen(settings: ReceiverSettings) -> socket.socket:
     if settings.reuse_port:
         # Several receivers share one address: the kernel hands each its part of the connections.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((settings.host, settings.port))
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"CDR_HOST, CDR_PORT: cannot listen on {settings.host}:{settings.port}: {error}"
+        ) from error
     listener.listen(_BACKLOG)
     return listener
 

@@ -51,6 +51,7 @@ _SYNONYMS = {
     "ivr": "ivr_path",
     "aidata": "ai",
 }
+_LONGEST_CACHED_NAME = 64
 _RANK = {folded: rank for rank, folded in enumerate(_SYNONYMS)}
 
 _READERS: dict[str, read.Reader] = {
@@ -130,15 +131,27 @@ class Cdr:
     did_e164: str | None = None
 
 
-@lru_cache(maxsize=4096)
 def fold_name(name: str) -> str:
     """Reduce a field's name to lower case letters and digits: `IVR_UNIQUE_ID` and `ivrunique-id` are one."""
+    # A sender's names are few and short; the cache must not hold on to one of megabytes.
+    return _folded(name) if len(name) <= _LONGEST_CACHED_NAME else _fold(name)
+
+
+def _fold(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
+
+
+_folded = lru_cache(maxsize=4096)(_fold)
 
 
 def our_name(name: str) -> str | None:
     """Return our field for the provider's, in any spelling; None for one that only the payload keeps."""
     return _SYNONYMS.get(fold_name(name))
+
+
+def sends_call_id(fields: dict[str, Any]) -> bool:
+    """Tell whether the fields hold something for a call's id, be it usable or not."""
+    return not read.is_empty(_gather(fields).get("call_id"))
 
 
 def find_call_id(fields: dict[str, Any]) -> str:

@@ -1,25 +1,20 @@
-"""Failed jobs: listed with their reason, replayed, discarded.
-
-RQ keeps them in a sorted set without a time, so an index of ours holds when each failed. What a stock command put among
-the failed ones is added to the index when the list is read.
-"""
+"""Failed jobs, each with its reason: found and listed, in constant memory however many there are."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from common.cdr import find_call_id
-from common.errors import NotACdr
-from common.job_queue import QUEUES, CdrJob, JobSerializer, failed_key
+from common.failed_details import call_ids_of, read_traceback
+from common.failed_index import add_missing, complete_index, index_key, pages
+from common.job_queue import QUEUES, JobSerializer, failed_key, job_key
 from common.redis_client import RedisClient, translated
-from common.requeue import move_to_queue
+from common.requeue import delete_jobs
 
-CHUNK = 200
+_HASH_FIELDS = ("data", "meta")
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class FailedJob:
-    """One failed job, as `cdr failed list --json` prints it."""
+    """One failed job, as `cdr failed list --json` prints it; `failed_at` is ISO 8601 in UTC."""
 
     job_id: str
     queue: str
@@ -52,7 +47,7 @@ class FailedJob:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which failed jobs are meant; None means any. Times are seconds since the epoch."""
+    """Which failed jobs are meant; None means any. Times are seconds since the epoch, both included."""
 
     queue: str | None = None
     reason: str | None = None
@@ -72,130 +67,85 @@ class Filter:
         )
 
 
-def index_key(queue: str) -> str:
-    """Return the key of our sorted set of failed jobs, by when they failed."""
-    return f"cdr:failed_at:{queue}"
+def list_failed(
+    connection: RedisClient, wanted: Filter, limit: int | None = None, *, tidy: bool = False
+) -> Iterator[FailedJob]:
+    """Yield the failed jobs that are meant, oldest first in each queue; raises QueueUnavailable.
 
-
-def note_failure(connection: RedisClient, queue: str, job_id: str, failed_at: float) -> None:
-    """Add a job to the index."""
-    connection.zadd(index_key(queue), {job_id: failed_at})
-
-
-def list_failed(connection: RedisClient, wanted: Filter, limit: int | None = None) -> Iterator[FailedJob]:
-    """Yield the failed jobs that are meant, oldest first in each queue; raises QueueUnavailable."""
-    found = (job for queue in _queues(wanted) for job in _list_queue(connection, queue, wanted))
+    An id whose job is gone is left out, and with `tidy` forgotten.
+    """
+    queues = QUEUES if wanted.queue is None else (wanted.queue,)
+    found = (job for queue in queues for job in _list_queue(connection, queue, wanted, tidy=tidy))
     return islice(found, limit)
 
 
-def replay(connection: RedisClient, jobs: Iterable[FailedJob], *, jobs_a_second: float | None = None) -> int:
-    """Move failed jobs back into their queues and return how many; each is moved in one step.
-
-    May be interrupted and run again. A job whose data is gone leaves the list and is not counted.
-    """
-    moved = 0
-    started = time.monotonic()
-    for queue, job_ids in _by_queue(jobs, CHUNK if jobs_a_second is None else max(1, min(CHUNK, int(jobs_a_second)))):
-        moved += move_to_queue(connection, failed_key(queue), queue, job_ids).moved
+def find_failed(connection: RedisClient, job_id: str) -> FailedJob | None:
+    """Return one failed job; None when there is none of that id. Raises QueueUnavailable."""
+    for queue in QUEUES:
         with translated():
-            connection.zrem(index_key(queue), *job_ids)
-        if jobs_a_second is not None:
-            time.sleep(max(0.0, started + moved / jobs_a_second - time.monotonic()))
-    return moved
+            failed = connection.zscore(failed_key(queue), job_id) is not None
+            if failed:
+                add_missing(connection, queue, [job_id])
+                failed_at = connection.zscore(index_key(queue), job_id)
+        if failed:
+            return next(iter(_read(connection, queue, [(job_id, failed_at)], tidy=False)), None)
+    return None
 
 
-def discard(connection: RedisClient, jobs: Iterable[FailedJob]) -> int:
-    """Delete failed jobs for good and return how many."""
-    discarded = 0
-    for queue, job_ids in _by_queue(jobs, CHUNK):
-        with translated(), connection.pipeline(transaction=True) as pipeline:
-            for job_id in job_ids:
-                pipeline.zrem(failed_key(queue), job_id)
-                pipeline.zrem(index_key(queue), job_id)
-                pipeline.delete(CdrJob.key_for(job_id), f"rq:results:{job_id}")
-            discarded += sum(pipeline.execute()[0::3])
-    return discarded
+def _list_queue(connection: RedisClient, queue: str, wanted: Filter, *, tidy: bool) -> Iterator[FailedJob]:
+    complete_index(connection, queue)
+    for page in pages(connection, queue, wanted.since, wanted.until):
+        yield from filter(wanted.matches, _read(connection, queue, page, tidy=tidy))
 
 
-def _queues(wanted: Filter) -> tuple[str, ...]:
-    return QUEUES if wanted.queue is None else (wanted.queue,)
-
-
-def _by_queue(jobs: Iterable[FailedJob], size: int) -> Iterator[tuple[str, list[str]]]:
-    """Chunk jobs, each chunk of one queue, without holding more than a chunk."""
-    chunk: list[FailedJob] = []
-    for job in jobs:
-        if chunk and (len(chunk) >= size or chunk[0].queue != job.queue):
-            yield chunk[0].queue, [each.job_id for each in chunk]
-            chunk = []
-        chunk.append(job)
-    if chunk:
-        yield chunk[0].queue, [each.job_id for each in chunk]
-
-
-def _list_queue(connection: RedisClient, queue: str, wanted: Filter) -> Iterator[FailedJob]:
-    _complete_index(connection, queue)
-    low = "-inf" if wanted.since is None else wanted.since
-    high = "+inf" if wanted.until is None else wanted.until
-    with translated():
-        ids = connection.zrangebyscore(index_key(queue), low, high)
-    for start in range(0, len(ids), CHUNK):
-        yield from filter(
-            wanted.matches, _read(connection, queue, [each.decode() for each in ids[start : start + CHUNK]])
-        )
-
-
-def _read(connection: RedisClient, queue: str, job_ids: list[str]) -> list[FailedJob]:
+def _read(connection: RedisClient, queue: str, page: list[tuple[str, float]], *, tidy: bool) -> list[FailedJob]:
     with translated(), connection.pipeline(transaction=False) as pipeline:
-        for job_id in job_ids:
+        for job_id, _ in page:
             pipeline.zscore(failed_key(queue), job_id)
-            pipeline.zscore(index_key(queue), job_id)
-            pipeline.hgetall(CdrJob.key_for(job_id))
+            pipeline.hmget(job_key(job_id), _HASH_FIELDS)
         replies = pipeline.execute()
-        gone = [job_id for job_id, score in zip(job_ids, replies[0::3], strict=True) if score is None]
-        if gone:
-            connection.zrem(index_key(queue), *gone)
-    return [
-        _describe(connection, queue, job_id, failed_at, data)
-        for job_id, score, failed_at, data in zip(job_ids, replies[0::3], replies[1::3], replies[2::3], strict=True)
-        if score is not None
-    ]
+    failed, stale, gone = [], [], []
+    for (job_id, failed_at), score, (data, meta) in zip(page, replies[0::2], replies[1::2], strict=True):
+        if score is None:
+            stale.append(job_id)
+        elif data is None:
+            gone.append(job_id)
+        else:
+            failed.append(_describe(connection, queue, job_id, failed_at, data=data, meta=meta))
+    if stale:
+        # A job that fails again at this moment is missing from the index until the next list completes it.
+        with translated():
+            connection.zrem(index_key(queue), *stale)
+    if gone and tidy:
+        delete_jobs(connection, failed_key(queue), index_key(queue), gone)
+    return failed
 
 
 def _describe(
-    connection: RedisClient, queue: str, job_id: str, failed_at: float, data: dict[bytes, bytes]
+    connection: RedisClient, queue: str, job_id: str, failed_at: float, *, data: bytes, meta: bytes | None
 ) -> FailedJob:
-    meta: dict[str, Any] = {}
-    call_ids: list[str] = []
-    if data.get(b"data"):
-        job = CdrJob(job_id, connection=connection)
-        job.restore(data)
-        meta = job.meta
-        call_ids = call_ids_of(job)
+    failure = _read_meta(meta)
     return FailedJob(
         job_id,
         queue,
-        call_ids,
-        str(meta.get("reason", "abandoned" if data else "data_gone")),
-        meta.get("sqlstate"),
-        str(meta.get("error", "RQ gives no reason: see rq info" if data else "the job's data is gone")),
+        call_ids_of(data),
+        str(failure.get("reason", "unknown")),
+        failure.get("sqlstate"),
+        str(failure["error"]) if "error" in failure else _last_line(read_traceback(connection, job_id)),
         datetime.fromtimestamp(failed_at, UTC).isoformat(timespec="seconds"),
-        int(meta.get("attempts", 1)),
+        int(failure.get("attempts", 1)),
     )
 
 
-def call_ids_of(job: CdrJob) -> list[str]:
-    """Return the ids of the calls in a job's payload, as far as it is one of deliveries."""
+def _read_meta(meta: bytes | None) -> dict[str, Any]:
+    """Read what our worker noted of the failure; a job that failed without it has none."""
     try:
-        deliveries = JobSerializer.loads(job.data)[2][1]
-        return [find_call_id(delivery[5]) for delivery in deliveries]
-    except (ValueError, TypeError, LookupError, AttributeError, NotACdr):
-        return []
+        value = JobSerializer.loads(meta or b"{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
-def _complete_index(connection: RedisClient, queue: str) -> None:
-    """Add to the index what failed without us: found now, so noted as of now."""
-    with translated():
-        missing = connection.zdiff([failed_key(queue), index_key(queue)])
-        if missing:
-            connection.zadd(index_key(queue), dict.fromkeys(missing, time.time()))
+def _last_line(traceback: str | None) -> str:
+    lines = (traceback or "").strip().splitlines()
+    return lines[-1] if lines else "RQ gives no reason"

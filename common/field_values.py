@@ -7,10 +7,11 @@ had to be mended is `(value, problem)`. None of them raises, whatever was sent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, TypeAlias
 
 from common.wire import read_json_text
+from common.wire.numbers import MAX_EXPONENT, fraction
 
 Reading: TypeAlias = tuple[Any, str | None]
 Reader: TypeAlias = Callable[[Any], Reading]
@@ -62,17 +63,16 @@ def call_id(value: Any) -> Reading:
 
 
 def number(value: Any) -> Decimal | None:
-    """Read an exact number from a number or its text; None if it is none."""
+    """Read an exact number from a number or its text; None if it is none, or larger than PostgreSQL can carry."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
         return Decimal(value)
-    if isinstance(value, str):
-        try:
-            value = Decimal(value.strip()) if value.isascii() and "_" not in value else None
-        except InvalidOperation:
-            return None
-    return value if isinstance(value, Decimal) and value.is_finite() else None
+    if isinstance(value, str) and value.isascii() and "_" not in value:
+        value = fraction(value.strip())
+    if not isinstance(value, Decimal) or not value.is_finite():
+        return None
+    return value if abs(value.adjusted()) <= MAX_EXPONENT else None
 
 
 def seconds(value: Any) -> Reading:
@@ -108,7 +108,7 @@ def acd_queue_id(value: Any) -> Reading:
     if is_empty(value):
         return _NOTHING
     exact = number(value)
-    if exact is None or exact != exact.to_integral_value() or abs(exact) > INT64_MAX:
+    if exact is None or not -INT64_MAX <= exact <= INT64_MAX or exact != int(exact):
         return None, f"not an id: {shown(value)}"
     return int(exact) or None, None
 
@@ -118,7 +118,7 @@ def price(value: Any) -> Reading:
     if is_empty(value):
         return _NOTHING
     exact = number(value)
-    if exact is None or abs(exact) >= _PRICE_LIMIT:
+    if exact is None or not -_PRICE_LIMIT < exact < _PRICE_LIMIT:
         return None, f"not a price: {shown(value)}"
     return exact, None
 
@@ -146,10 +146,13 @@ def json_value(value: Any) -> Reading:
     """Read an object or list that may come as its JSON text."""
     if is_empty(value):
         return _NOTHING
+    note = None
+    decoded = value
     if isinstance(value, str):
         decoded, note = read_json_text(value)
-        return (decoded, note) if not is_empty(decoded) else (None, note)
-    return value, None
+    if is_empty(decoded):
+        return None, note
+    return (decoded, note) if isinstance(decoded, list | dict) else (None, f"not an object or list: {shown(value)}")
 
 
 def json_object(value: Any) -> Reading:

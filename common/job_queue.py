@@ -32,8 +32,9 @@ KEEP_BODIES = "worker.jobs.keep_bodies"
 FETCH_RECORDINGS = "worker.jobs.fetch_recordings"
 ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS})
 
-# What all workers loaded and refused, counted in one hash.
+# What all workers loaded and refused, counted in one hash, and when one of them loaded last.
 COUNTERS_KEY = "cdr:counters"
+LAST_LOADED_FIELD = "last_loaded_at"
 
 # RQ's own timeout interrupts Python anywhere; each job bounds its waits itself, and a dead worker's lease runs out.
 NO_TIMEOUT = -1
@@ -42,6 +43,7 @@ RESULT_TTL_SECONDS = 60
 KEEP_FOR_EVER = -1
 _COMPRESS_FROM_BYTES = 1024
 _COMPRESSION_LEVEL = 1
+_ZLIB_MARK = b"x"
 
 # What RQ keeps in a job's hash that could make a process import or fetch something of the writer's choice.
 _DANGEROUS_FIELDS = (
@@ -161,6 +163,19 @@ class NewJob:
         }
 
 
+def read_call(data: bytes) -> tuple[str, list[Any]]:
+    """Return the function that a job's data names and its arguments, the payload version first.
+
+    Takes what Redis holds in the field `data`; raises ValueError for what none of us wrote.
+    """
+    try:
+        call = JobSerializer.loads(zlib.decompress(data) if data[:1] == _ZLIB_MARK else data)
+        function, _instance, arguments, _options = call
+    except (zlib.error, TypeError) as error:
+        raise ValueError(f"not the data of a job of ours: {error}") from error
+    return str(function), list(arguments)
+
+
 def timestamp() -> str:
     """Return now in the form in which RQ writes times."""
     return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -179,6 +194,11 @@ def queue_key(queue: str) -> str:
 def failed_key(queue: str) -> str:
     """Return the key of the sorted set in which RQ keeps the ids of a queue's failed jobs."""
     return f"rq:failed:{queue}"
+
+
+def scheduled_key(queue: str) -> str:
+    """Return the key of the sorted set in which RQ keeps a queue's scheduled jobs, by when they are due."""
+    return f"rq:scheduled:{queue}"
 
 
 def first_seen_key(queue: str, job_id: str) -> str:

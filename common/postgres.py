@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import TupleRow
 
-from common.errors import CdrError, DatabaseNotReady, DatabaseUnavailable, RefusedByDatabase
+from common.errors import CdrError, ConfigurationError, DatabaseNotReady, DatabaseUnavailable, RefusedByDatabase
 
 Connection = psycopg.Connection[TupleRow]
 Cursor = psycopg.Cursor[TupleRow]
@@ -92,8 +92,21 @@ class Database:
 
 
 def connect(url: str, application: str) -> Connection:
-    """Open one connection in autocommit mode, with bounded waits and UTC."""
-    return psycopg.connect(url, application_name=application, autocommit=True, **_SESSION)
+    """Open one connection in autocommit mode, with bounded waits and UTC.
+
+    Raises ConfigurationError for an address that cannot be read, else DatabaseUnavailable whatever is wrong: a server
+    that is away, a password. None of it is the fault of a CDR.
+    """
+    try:
+        connection = psycopg.connect(url, application_name=application, autocommit=True, **_SESSION)
+    except psycopg.ProgrammingError:
+        # The driver's message repeats parts of the address, which may be those of the password.
+        raise ConfigurationError("CDR_DATABASE_URL: PostgreSQL's library cannot read this address") from None
+    except psycopg.Error as error:
+        raise DatabaseUnavailable(str(error).strip() or type(error).__name__) from error
+    # Whatever the database's default is: merging relies on seeing what was committed while it waited for a lock.
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    return connection
 
 
 @cache

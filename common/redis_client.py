@@ -49,13 +49,16 @@ def connect(url: str, timeout_seconds: float | None = 15) -> RedisClient:
 
 def connect_async(url: str, timeout_seconds: float = 2) -> RedisClient:
     """Return an asyncio client for questions that may fail quickly, such as those of a health check."""
-    return redis.asyncio.Redis.from_url(
+    # Many who ask at once wait for each other: with an ordinary pool they would be told that Redis is away.
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=AsyncRetry(NoBackoff(), 0),
         max_connections=4,
+        timeout=timeout_seconds,
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def commit_connection(url: str) -> Any:

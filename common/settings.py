@@ -15,9 +15,11 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from common.errors import ConfigurationError
 
-Account = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+_ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+Account = Annotated[str, Field(pattern=f"^{_ACCOUNT.pattern}$")]
 DEFAULT_ACCOUNT = "default"
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class EnvironmentOrFile(EnvSettingsSource):
@@ -38,7 +40,7 @@ class EnvironmentOrFile(EnvSettingsSource):
 class Group(BaseSettings):
     """What all groups share: the prefix, the source, and that they do not change."""
 
-    model_config = SettingsConfigDict(env_prefix="CDR_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CDR_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     @classmethod
     def settings_customise_sources(
@@ -55,11 +57,24 @@ class Group(BaseSettings):
 
 def _url_scheme(*schemes: str) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in schemes:
+        scheme, separator, _ = value.get_secret_value().partition("://")
+        if not separator or scheme not in schemes:
             raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        # Said here because the drivers' own messages repeat the password.
+        if _LONE_PERCENT.search(value.get_secret_value()):
+            raise ValueError("holds a % that two hex digits do not follow: a % in a password is written %25")
         return value
 
     return AfterValidator(check)
+
+
+def _with_port(value: SecretStr) -> SecretStr:
+    """Refuse an address that redis-py would stumble over, quoting a part of the password."""
+    try:
+        _ = urlsplit(value.get_secret_value()).port
+    except ValueError:
+        raise ValueError("is no address: write / # ? and @ in its password as %2F %23 %3F and %40") from None
+    return value
 
 
 def _zone(value: str) -> str:
@@ -73,7 +88,7 @@ def _zone(value: str) -> str:
 class RedisSettings(Group):
     """Where the queues are. The address may hold a password, so it is a secret."""
 
-    redis_url: Annotated[SecretStr, _url_scheme("redis", "rediss", "unix")]
+    redis_url: Annotated[SecretStr, _url_scheme("redis", "rediss", "unix"), AfterValidator(_with_port)]
     ack_level: Literal["fsync", "redis"] = "fsync"
     ack_replicas: int = Field(default=0, ge=0, le=16)
     ack_timeout_ms: int = Field(default=5000, ge=100, le=60000)
@@ -130,6 +145,11 @@ class ReceiverSettings(Group):
         return self
 
 
+def is_account(name: str) -> bool:
+    """Tell whether a text may name an account."""
+    return _ACCOUNT.fullmatch(name) is not None
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether `host` is reached from this machine only."""
     try:
@@ -171,9 +191,20 @@ def load(group: type[AnyGroup]) -> AnyGroup:
         raise ConfigurationError("; ".join(_describe(line) for line in error.errors())) from error
 
 
+def problem_with(group: type[Group], name: str, value: object) -> str | None:
+    """Say what is wrong with a value for one setting of a group; None when it would be taken."""
+    try:
+        group(**{name: value})
+    except ValidationError as error:
+        problems = [_message(line) for line in error.errors() if line["loc"][:1] == (name,)]
+        return problems[0] if problems else None
+    return None
+
+
 def _describe(line: Any) -> str:
     field = str(line["loc"][0]) if line["loc"] else ""
-    message = line["msg"].removeprefix("Value error, ")
-    if line["type"] == "missing":
-        message = "is required"
-    return f"CDR_{field.upper()}: {message}" if field else message
+    return f"CDR_{field.upper()}: {_message(line)}" if field else _message(line)
+
+
+def _message(line: Any) -> str:
+    return "is required" if line["type"] == "missing" else str(line["msg"]).removeprefix("Value error, ")

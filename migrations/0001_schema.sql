@@ -2,6 +2,7 @@
 
 CREATE SCHEMA IF NOT EXISTS cdr;
 COMMENT ON SCHEMA cdr IS 'Call detail records of Voicenter''s cloud, as loaded by the CDR pipeline.';
+COMMENT ON TABLE cdr.migrations IS 'The migrations that were applied, with the SHA-256 of each file in hex.';
 
 
 CREATE TABLE cdr.cdrs (
@@ -95,9 +96,9 @@ COMMENT ON COLUMN cdr.cdrs.custom IS 'CustomData, CUSTOM_DATA and the flat var_ 
 COMMENT ON COLUMN cdr.cdrs.ai IS 'aiData: insights, emotions, transcript.';
 COMMENT ON COLUMN cdr.cdrs.payload IS 'Every field as sent.';
 COMMENT ON COLUMN cdr.cdrs.problems IS 'What was wrong with a value, one line each; that column is null.';
-COMMENT ON COLUMN cdr.cdrs.notes IS 'What the decoder had to mend in the text of the one delivery.';
-COMMENT ON COLUMN cdr.cdrs.format IS 'The body''s format: json, xmlrpc or form.';
-COMMENT ON COLUMN cdr.cdrs.delivery_id IS 'Given at receipt to the delivery that made this row.';
+COMMENT ON COLUMN cdr.cdrs.notes IS 'What the decoder had to mend in the text of the first delivery.';
+COMMENT ON COLUMN cdr.cdrs.format IS 'The format of the body of the first delivery: json, xmlrpc or form.';
+COMMENT ON COLUMN cdr.cdrs.delivery_id IS 'Given at receipt to the delivery that was received first.';
 COMMENT ON COLUMN cdr.cdrs.delivery_place IS 'The place of this CDR in the array of that delivery, from 0.';
 COMMENT ON COLUMN cdr.cdrs.delivery_count IS 'How often this CDR was received; from the second time on cdr.deliveries holds each.';
 
@@ -137,7 +138,7 @@ CREATE TABLE cdr.calls (
     outcome text NOT NULL,
     queue_wait_seconds integer,
     ring_seconds integer,
-    talk_seconds integer,
+    talk_seconds bigint,
     price_agorot numeric,
     leg_count integer NOT NULL,
     recording_count integer NOT NULL,
@@ -182,11 +183,13 @@ CREATE TABLE cdr.outbox (
     call_keys uuid[],
     provider_times timestamp[],
     recording_ids bigint[],
+    error text,
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT outbox_pkey PRIMARY KEY (outbox_id),
     CONSTRAINT outbox_kind CHECK (kind IN ('calls', 'recordings'))
 );
 COMMENT ON TABLE cdr.outbox IS 'What has to happen once rows stand, noted by the transaction that loaded them: calls to fold, recordings to fetch.';
+COMMENT ON COLUMN cdr.outbox.error IS 'Why the database refused the row of this one call; null: waits to be done. Set it to null to have it tried again.';
 
 
 CREATE TABLE cdr.recordings (
@@ -349,11 +352,11 @@ DECLARE
     upper_bound timestamp := date_trunc('month', month) + interval '1 month';
     partition text := 'cdrs_' || to_char(month, 'YYYY_MM');
 BEGIN
+    -- Loaders wait here for the moment that the move takes: a row that came in between would make ATTACH fail.
+    LOCK TABLE cdr.cdrs IN SHARE ROW EXCLUSIVE MODE;
     IF to_regclass('cdr.' || partition) IS NOT NULL THEN
         RETURN false;
     END IF;
-    -- Loaders wait here for the moment that the move takes: a row that came in between would make ATTACH fail.
-    LOCK TABLE cdr.cdrs IN SHARE ROW EXCLUSIVE MODE;
     EXECUTE format('CREATE TABLE cdr.%I (LIKE cdr.cdrs INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)', partition);
     EXECUTE format(
         'WITH moved AS (DELETE FROM cdr.cdrs_default WHERE provider_time >= %L AND provider_time < %L RETURNING *) '
@@ -363,26 +366,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdr.make_partition IS 'Makes the partition of one month, moving in what the default partition holds of it.';
 
--- The months around now, and those of which the default partition holds rows. A time that is years off stays in
--- the default partition, so that a wrong clock cannot make partitions without end.
-CREATE FUNCTION cdr.make_partitions(months_ahead integer DEFAULT 6) RETURNS integer LANGUAGE plpgsql AS $$
-DECLARE
-    month date;
-    made integer := 0;
-BEGIN
-    FOR month IN
+-- The months around now and those of which the default partition holds rows, as far as they have no partition yet. A
+-- time that is years off stays in the default partition, so that a wrong clock cannot make partitions without end.
+CREATE FUNCTION cdr.missing_partitions(months_ahead integer DEFAULT 6) RETURNS SETOF date LANGUAGE sql STABLE AS $$
+    SELECT month FROM (
         SELECT generate_series(date_trunc('month', now()) - interval '1 month',
                                date_trunc('month', now()) + make_interval(months => months_ahead), '1 month')::date
         UNION
         SELECT date_trunc('month', provider_time)::date FROM cdr.cdrs_default
         WHERE provider_time BETWEEN now() - interval '10 years' AND now() + interval '1 year'
-        ORDER BY 1
-    LOOP
-        made := made + cdr.make_partition(month)::integer;
-    END LOOP;
-    RETURN made;
-END $$;
-COMMENT ON FUNCTION cdr.make_partitions IS 'Makes the partitions of the months ahead and of those the default partition holds rows of; returns how many.';
+    ) AS wanted (month)
+    WHERE to_regclass('cdr.cdrs_' || to_char(month, 'YYYY_MM')) IS NULL
+    ORDER BY month
+$$;
+COMMENT ON FUNCTION cdr.missing_partitions IS 'The months that cdr.make_partition should be called for: those ahead and those the default partition holds rows of.';
 
 -- The key of a call id, as the worker computes it (common/identity.py): each part after its own length, so that
 -- ("ab", "c") and ("a", "bc") differ.

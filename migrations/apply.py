@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from common.errors import ConfigurationError, DatabaseNotReady
-from common.postgres import Connection, connect, translated
+from common.partitions import make_partitions
+from common.postgres import Connection, Database, connect, translated
 
 FOLDER = Path(__file__).parent
 LOCK_WAIT_SECONDS = 120
@@ -47,23 +48,24 @@ def migrate(url: str) -> list[str]:
     """Bring the database up to date and return the names of the migrations applied now.
 
     Safe to run by several processes at once and to be killed at any point: each file is one transaction. Raises
-    DatabaseUnavailable, or ConfigurationError when a file that was applied has been edited since.
+    DatabaseUnavailable, or ConfigurationError when a file that was applied has been edited since, or when the database
+    could not hold every text.
     """
     with translated(), connect(url, "cdr migrate") as connection, _lock(connection):
+        _check_encoding(connection)
         _make_ledger(connection)
         pending = _pending(connection, read_migrations())
         for migration in pending:
             _apply(connection, migration)
-        with connection.transaction():
-            connection.execute("SELECT cdr.make_partitions()")
         _make_reader(connection)
-        return [migration.name for migration in pending]
+    with closing(Database(url, "cdr migrate")) as database:
+        make_partitions(database)
+    return [migration.name for migration in pending]
 
 
 def status(url: str) -> list[tuple[str, bool]]:
-    """List every migration by name and whether it is applied."""
+    """List every migration by name and whether it is applied; changes nothing."""
     with translated(), connect(url, "cdr migrate") as connection:
-        _make_ledger(connection)
         pending = {migration.version for migration in _pending(connection, read_migrations())}
         return [(migration.name, migration.version not in pending) for migration in read_migrations()]
 
@@ -91,6 +93,12 @@ def _one(connection: Connection, sql: bytes | str, *values: object) -> object:
     return row[0] if row else None
 
 
+def _check_encoding(connection: Connection) -> None:
+    encoding = _one(connection, "SHOW server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(f"the database's encoding is {encoding}: make it with ENCODING 'UTF8'")
+
+
 def _make_ledger(connection: Connection) -> None:
     with connection.transaction():
         connection.execute("CREATE SCHEMA IF NOT EXISTS cdr")
@@ -101,7 +109,9 @@ def _make_ledger(connection: Connection) -> None:
 
 
 def _pending(connection: Connection, migrations: list[Migration]) -> list[Migration]:
-    applied: dict[int, str] = dict(connection.execute("SELECT version, checksum FROM cdr.migrations").fetchall())
+    applied: dict[int, str] = {}
+    if _one(connection, "SELECT to_regclass('cdr.migrations')") is not None:
+        applied = dict(connection.execute("SELECT version, checksum FROM cdr.migrations").fetchall())
     for migration in migrations:
         if applied.get(migration.version, migration.checksum) != migration.checksum:
             raise ConfigurationError(

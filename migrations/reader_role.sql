@@ -3,7 +3,12 @@
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'cdr_reader') THEN
-        CREATE ROLE cdr_reader NOLOGIN;
+        BEGIN
+            CREATE ROLE cdr_reader NOLOGIN;
+        EXCEPTION
+            -- Another database of the same server made the role at the same moment; it is there now.
+            WHEN duplicate_object OR unique_violation THEN NULL;
+        END;
     END IF;
     GRANT USAGE ON SCHEMA cdr TO cdr_reader;
     GRANT SELECT ON ALL TABLES IN SCHEMA cdr TO cdr_reader;
@@ -11,7 +16,4 @@ BEGIN
 EXCEPTION
     WHEN insufficient_privilege THEN
         RAISE NOTICE 'the role cdr_reader could not be made or granted: %', SQLERRM;
-    WHEN duplicate_object OR unique_violation THEN
-        -- Another database of the same server made the role at the same moment; the next run grants.
-        RAISE NOTICE 'the role cdr_reader is being made elsewhere: %', SQLERRM;
 END $$;

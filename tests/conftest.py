@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
@@ -22,6 +24,9 @@ PASSWORD = "only-for-tests"
 TEMPLATE = "migrated_template"
 # Test data need not outlive the test; Valkey keeps its real settings, because its fsync is what is tested.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# How long an example takes says nothing on a busy machine; pytest's own timeout ends a test that hangs.
+settings.register_profile("cdr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cdr")
 
 
 @contextmanager
@@ -36,6 +41,16 @@ def folder_for_any_user() -> Iterator[Path]:
 def open_path() -> Iterator[Path]:
     with folder_for_any_user() as folder:
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    # A test that sets up logging leaves a handler on the stream that pytest closes behind it.
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -11,85 +11,123 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 from uuid import UUID
 
+import structlog
+
+from common.errors import RefusedByDatabase
 from common.postgres import Cursor, Database, statement
 
-BATCHES_AT_ONCE = 4
+ENTRIES_AT_ONCE = 4
 MAX_STEPS = 32
+# A worker that folds for all others goes back to loading after so many rounds; whoever comes next goes on.
+MAX_ROUNDS = 50
+
+# The calls whose CDRs changed, each with the provider_times of the changed ones.
+Touched = dict[UUID, list[datetime]]
+
+_log = structlog.get_logger("worker.fold_calls")
 
 
 class Link(NamedTuple):
     """That one call came from another."""
 
     original: UUID
-    account: str
     call_id: str
     original_call_id: str
     folded_under: UUID
 
 
-class Touched(NamedTuple):
-    """Calls whose CDRs changed, and between which provider_times the changed ones lie."""
-
-    call_keys: set[UUID]
-    first: datetime
-    last: datetime
-
-
 def fold_waiting_calls(database: Database) -> int:
-    """Fold all calls that wait in the outbox and return how many were touched; 0 when another process is folding."""
+    """Fold the calls that wait in the outbox and return how many were touched; 0 when another process is folding.
+
+    A call whose row the database refuses stays in the outbox with the reason, until a person clears `error` or a CDR
+    touches the call again. Raises DatabaseUnavailable or DatabaseNotReady.
+    """
     total = 0
-    while True:
+    for _ in range(MAX_ROUNDS):
         with database.transaction() as cursor:
             touched = _take(cursor)
-            if touched is None:
-                return total
-            _fold(cursor, touched)
-        total += len(touched.call_keys)
+            _fold_or_bisect(database, touched)
+        if not touched:
+            break
+        total += len(touched)
+    return total
 
 
-def _take(cursor: Cursor) -> Touched | None:
+def _take(cursor: Cursor) -> Touched:
     locked = cursor.execute(statement("worker", "try_fold_lock")).fetchone()
+    touched: Touched = {}
     if locked is None or not locked[0]:
-        return None
-    rows = cursor.execute(statement("worker", "take_calls_to_fold"), {"limit": BATCHES_AT_ONCE}).fetchall()
-    if not rows:
-        return None
-    times = [time for _, provider_times in rows for time in provider_times]
-    return Touched({key for keys, _ in rows for key in keys}, min(times), max(times))
+        return touched
+    for call_keys, times in cursor.execute(statement("worker", "take_calls_to_fold"), {"limit": ENTRIES_AT_ONCE}):
+        for call_key, time in zip(call_keys, times, strict=True):
+            touched.setdefault(call_key, []).append(time)
+    return touched
+
+
+def _fold_or_bisect(database: Database, touched: Touched) -> None:
+    """Fold calls, all that the database takes: one that it refuses must not keep the others waiting."""
+    if not touched:
+        return
+    try:
+        with database.transaction() as cursor:
+            _fold(cursor, touched)
+    except RefusedByDatabase as error:
+        if len(touched) == 1:
+            _note_unfoldable(database, touched, str(error))
+            return
+        pairs, middle = list(touched.items()), len(touched) // 2
+        _fold_or_bisect(database, dict(pairs[:middle]))
+        _fold_or_bisect(database, dict(pairs[middle:]))
+
+
+def _note_unfoldable(database: Database, touched: Touched, error: str) -> None:
+    [(call_key, times)] = touched.items()
+    _log.error("call not folded", call_key=str(call_key), error=error)
+    with database.transaction() as cursor:
+        values = {"call_key": call_key, "provider_times": times, "error": error}
+        cursor.execute(statement("worker", "note_unfoldable_call"), values)
 
 
 def _fold(cursor: Cursor, touched: Touched) -> None:
     """Fold the touched calls, the rows that held them until now, and the rows that hold them from now on."""
-    before = _read_links(cursor, touched.call_keys)
-    rows = touched.call_keys | {link.folded_under for link in before.values()}
-    span = _span(cursor, rows, touched)
-    cursor.execute(statement("worker", "link_calls"), {"call_keys": list(touched.call_keys), **span})
-    members = rows | _read_members(cursor, rows)
-    links = _read_links(cursor, members)
-    roots = {member: find_root(member, links) for member in members}
-    joined = set(roots.values()) - rows
-    if joined:
-        # A row that members move to has members of its own, which stay.
+    before = _read_links(cursor, touched)
+    rows = touched.keys() | {link.folded_under for link in before.values()}
+    changed = {"call_keys": list(touched), **_span(cursor, rows, touched)}
+    cursor.execute(statement("worker", "link_calls"), changed)
+    cursor.execute(statement("worker", "unlink_calls"), changed)
+    while True:
+        members = rows | _read_members(cursor, rows)
+        links = _read_links(cursor, members)
+        roots = {member: find_root(member, links) for member in members}
+        joined = set(roots.values()) - rows
+        if not joined:
+            break
+        # A row that calls move to has members of its own, which are folded with them.
         rows |= joined
-        roots.update((root, root) for root in joined)
-        roots.update((member, find_root(member, links)) for member in _read_members(cursor, joined) - members)
-        span = _span(cursor, rows, touched)
-    _write(cursor, roots, rows, span)
+    _write(cursor, roots, links, rows, _span(cursor, rows, touched))
 
 
 def _span(cursor: Cursor, rows: set[UUID], touched: Touched) -> dict[str, datetime]:
     """Bound the provider_times of all CDRs of these calls, so that only their partitions are read."""
-    known = cursor.execute(statement("worker", "read_call_spans"), {"call_keys": list(rows)}).fetchone() or (None, None)
-    return {"from": min(touched.first, known[0] or touched.first), "to": max(touched.last, known[1] or touched.last)}
+    times = list(chain.from_iterable(touched.values()))
+    known = cursor.execute(statement("worker", "read_call_spans"), {"call_keys": list(rows)}).fetchone() or ()
+    times.extend(time for time in known if time is not None)
+    return {"from": min(times), "to": max(times)}
 
 
-def _write(cursor: Cursor, roots: dict[UUID, UUID], rows: set[UUID], span: dict[str, datetime]) -> None:
+def _write(
+    cursor: Cursor, roots: dict[UUID, UUID], links: dict[UUID, Link], rows: set[UUID], span: dict[str, datetime]
+) -> None:
+    """Write the rows of the roots, and delete those of `rows` that have no CDR any more."""
+    ids = {link.original: link.original_call_id for link in links.values()}
     pairs = {"call_keys": list(roots), "root_keys": list(roots.values())}
     cursor.execute(statement("worker", "set_call_roots"), pairs)
-    folded = {row[0] for row in cursor.execute(statement("worker", "fold_calls"), {**pairs, **span})}
+    named = {**pairs, "root_ids": [ids.get(root) for root in roots.values()]}
+    folded = {row[0] for row in cursor.execute(statement("worker", "fold_calls"), {**named, **span})}
     gone = rows - folded
     if gone:
         cursor.execute(statement("worker", "delete_calls"), {"call_keys": list(gone)})
@@ -111,10 +149,7 @@ def find_root(call_key: UUID, links: dict[UUID, Link]) -> UUID:
 
 def _read_links(cursor: Cursor, call_keys: Iterable[UUID]) -> dict[UUID, Link]:
     cursor.execute(statement("worker", "read_call_links"), {"call_keys": list(call_keys)})
-    return {
-        call_key: Link(original, account, call_id, original_call_id, root)
-        for call_key, original, account, call_id, original_call_id, root in cursor
-    }
+    return {call_key: Link(*columns) for call_key, *columns in cursor}
 
 
 def _read_members(cursor: Cursor, root_keys: Iterable[UUID]) -> set[UUID]:

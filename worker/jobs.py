@@ -13,24 +13,18 @@ import structlog
 
 from common.cdr import Cdr
 from common.delivery import Delivery, QuarantinedBody
-from common.errors import CdrError, NewerPayload, Permanent, Transient
-from common.job_queue import CDRS, COUNTERS_KEY, LOAD_CDRS, PAYLOAD_VERSION, NewJob
+from common.errors import CdrError, NewerPayload
+from common.job_queue import CDRS, COUNTERS_KEY, LAST_LOADED_FIELD, LOAD_CDRS, PAYLOAD_VERSION, NewJob, timestamp
 from common.redis_client import translated
 from worker import context
 from worker.fetch_recording import fetch_recordings as fetch
 from worker.load_cdrs import Refused, gather, load
 from worker.outbox import enqueue, work_off
-from worker.pipeline import Knowledge, enrich
+from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.quarantine import keep
 from worker.scheduled_jobs import schedule_recordings
 
 _log = structlog.get_logger("worker.jobs")
-
-
-class NotLoadable(Permanent):
-    """The CDR makes one of the stages fail: an error of ours, not of the database."""
-
-    reason = "not_loadable"
 
 
 def load_cdrs(version: int, batch: list[Any]) -> None:
@@ -81,14 +75,8 @@ def _enrich_each(deliveries: list[Delivery], knowledge: Knowledge) -> tuple[list
     for delivery in deliveries:
         try:
             enriched.append((enrich([delivery], knowledge), delivery))
-        except Transient:
-            raise
         except CdrError as error:
             refused.append(Refused([delivery], error))
-        except Exception as error:  # noqa: BLE001 - a bug of ours must cost one CDR, not its neighbours
-            failure = NotLoadable(f"{type(error).__name__}: {error}")
-            failure.__cause__ = error
-            refused.append(Refused([delivery], failure))
     return enriched, refused
 
 
@@ -109,8 +97,12 @@ def _set_aside(refused: list[Refused]) -> None:
 
 
 def _count(loaded: int) -> None:
-    with translated():
-        context.current().redis.hincrby(COUNTERS_KEY, "loaded", loaded)
+    if not loaded:
+        return
+    with translated(), context.current().redis.pipeline(transaction=False) as pipeline:
+        pipeline.hincrby(COUNTERS_KEY, "loaded", loaded)
+        pipeline.hset(COUNTERS_KEY, LAST_LOADED_FIELD, timestamp())
+        pipeline.execute()
 
 
 def _after_commit() -> None:
@@ -118,5 +110,5 @@ def _after_commit() -> None:
     here = context.current()
     try:
         work_off(here.database, here.redis)
-    except Transient as error:
+    except CdrError as error:
         _log.warning("left to the scheduler", reason=error.reason, error=str(error))

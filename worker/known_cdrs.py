@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from common.delivery import Delivery
+from common.errors import DatabaseUnavailable
 from common.job_queue import JobSerializer
 from common.postgres import Cursor, statement
 from worker.merge_deliveries import in_order
@@ -26,14 +27,15 @@ class Arrivals(NamedTuple):
 def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, loaded_at: datetime) -> None:
     """Fold the arrivals that were not counted yet into their rows.
 
-    The rows are locked first, in the order of their key, so that what is read next is all there is.
+    The rows are locked first, in the order of their key, so that what is read next is all there is. Raises NotLoadable
+    when a stage fails on the deliveries together.
     """
     standing = _lock_rows(cursor, arrivals)
     kept = _read_deliveries(cursor, arrivals)
     changed = []
     for arrival in arrivals:
-        first = standing[arrival.identity]
-        counted = {_key(delivery): delivery for delivery in kept.get(arrival.identity, [first])}
+        known = kept.get(arrival.identity, [standing[arrival.identity]])
+        counted = {_key(delivery): delivery for delivery in known}
         missing = [delivery for delivery in arrival.deliveries if _key(delivery) not in counted]
         if not missing:
             continue
@@ -46,7 +48,7 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
 
 
 def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, Delivery]:
-    """Lock the rows; return for each the delivery that made it, rebuilt from the row."""
+    """Lock the rows and return each as the delivery that made it, unless the CDR was received more than once."""
     cursor.execute(
         statement("worker", "lock_known_cdrs"),
         {
@@ -54,7 +56,10 @@ def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, Delivery
             "provider_times": [arrival.provider_time for arrival in arrivals],
         },
     )
-    return {identity: _delivery(*columns) for identity, *columns in cursor}
+    standing = {identity: _delivery(*columns) for identity, *columns in cursor}
+    if len(standing) < len(arrivals):
+        raise DatabaseUnavailable("a row was deleted while a delivery of its CDR was being merged into it")
+    return standing
 
 
 def _read_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, list[Delivery]]:

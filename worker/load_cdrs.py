@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from common.cdr import Cdr
 from common.delivery import Delivery
-from common.errors import RefusedByDatabase
+from common.errors import Permanent, Rejected
 from common.postgres import Cursor, Database, statement
 from worker.known_cdrs import Arrivals, merge_known
 from worker.merge_deliveries import in_order
@@ -49,7 +49,7 @@ def _record(pairs: list[tuple[Cdr, Delivery]]) -> Record:
 
 
 def load(database: Database, records: list[Record], knowledge: Knowledge) -> list[Refused]:
-    """Load all records and return those that the database refuses.
+    """Load all records and return those that cannot be: refused by the database, or not to be merged with what stands.
 
     One transaction when nothing is refused; each refused CDR of n costs about 2 log2(n) more. Raises
     DatabaseUnavailable or DatabaseNotReady, when some of the batch may have been loaded: run it again.
@@ -59,7 +59,7 @@ def load(database: Database, records: list[Record], knowledge: Knowledge) -> lis
     try:
         with database.transaction() as cursor:
             _load_together(cursor, records, knowledge)
-    except RefusedByDatabase as error:
+    except (Permanent, Rejected) as error:
         if len(records) == 1:
             return [Refused(records[0].deliveries, error)]
         middle = len(records) // 2

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from common.cdr import fold_name, is_usable
 from common.delivery import Delivery
+from common.field_values import is_empty
 
 
 class Merged(NamedTuple):
@@ -28,8 +29,8 @@ def in_order(deliveries: list[Delivery]) -> list[Delivery]:
 def merge(deliveries: list[Delivery]) -> Merged:
     """Fold deliveries, given in order.
 
-    A value that its column refuses is as good as empty, so it replaces nothing; it stands only while nothing better
-    came, so that the payload shows what was sent.
+    A value that its column refuses is as good as empty, so it replaces no usable one; it stands only while nothing
+    better came, so that the payload shows what was sent.
     """
     if len(deliveries) == 1:
         only = deliveries[0]
@@ -39,14 +40,22 @@ def merge(deliveries: list[Delivery]) -> Merged:
     spelling: dict[str, str] = {}
     for delivery in deliveries:
         for name, value in delivery.fields.items():
-            usable = is_usable(name, value)
-            if usable or name not in payload:
+            says_more = is_empty(payload.get(name)) and not is_empty(value)
+            if name not in payload or says_more or is_usable(name, value):
                 payload[name], source[name] = value, delivery
-            if usable:
-                spelling[fold_name(name)] = name
+        spelling.update((folded, name) for folded, name in _spoken(delivery) if is_usable(name, delivery.fields[name]))
     fields = {name: value for name, value in payload.items() if spelling.get(fold_name(name), name) == name}
     notes = (note for delivery in deliveries for note in delivery.notes if _stands(note, delivery, source))
     return Merged(payload, fields, list(dict.fromkeys(notes)))
+
+
+def _spoken(delivery: Delivery) -> list[tuple[str, str]]:
+    """Pair each folded name with the spelling that counts in this delivery, as it does in one that came alone.
+
+    The order of the fields must not decide, because a delivery that was read back from the database has lost it.
+    """
+    names = sorted((name for name, value in delivery.fields.items() if not is_empty(value)), reverse=True)
+    return list({fold_name(name): name for name in names}.items())
 
 
 def _stands(note: str, delivery: Delivery, source: dict[str, Delivery]) -> bool:

@@ -63,6 +63,11 @@ _DIALED = re.compile(r"\+*[0-9]+")
 _E164 = re.compile(r"\+[1-9][0-9]{4,14}")
 
 
+def is_known_region(region: str) -> bool:
+    """Tell whether an ISO 3166 code names a region with a numbering plan."""
+    return region in phonenumbers.SUPPORTED_REGIONS
+
+
 def describe_number(sent: str | None, region: str) -> PhoneNumber:
     """Describe a number as sent; `region` (ISO alpha-2) is where a number without a country belongs.
 

@@ -1,7 +1,7 @@
 """The stages that turn a delivered CDR into a row, in order: the file to open first.
 
 A stage takes the record and what holds for its account, and fills in columns. It never raises for what was sent: a value
-that it cannot use leaves its column null and a line in `problems`.
+that it cannot use leaves its column null and a line in `problems`. One that raises all the same costs its CDR only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from common.call_codes import direction_of, outcome_of
 from common.cdr import Cdr, read_cdr
 from common.delivery import Delivery
+from common.errors import CdrError, Permanent
 from worker.accounts import Account, Accounts
 from worker.clock import read_clock
 from worker.countries import country_name, differs
@@ -31,8 +32,26 @@ class Knowledge:
     directory: ExtensionDirectory
 
 
+class NotLoadable(Permanent):
+    """The CDR makes one of the stages fail: an error of ours, not of the database."""
+
+    reason = "not_loadable"
+
+
 def enrich(deliveries: list[Delivery], knowledge: Knowledge) -> Cdr:
-    """Make one record of all deliveries of a CDR; raises NotACdr when they name no call."""
+    """Make one record of all deliveries of a CDR.
+
+    Raises NotACdr when they name no call, and NotLoadable when a stage fails on them.
+    """
+    try:
+        return _run_stages(deliveries, knowledge)
+    except CdrError:
+        raise
+    except Exception as error:
+        raise NotLoadable(f"{type(error).__name__}: {error}") from error
+
+
+def _run_stages(deliveries: list[Delivery], knowledge: Knowledge) -> Cdr:
     ordered = in_order(deliveries)
     merged = merge(ordered)
     cdr = read_cdr(ordered[0].account, ordered[0].received_at, merged.fields, merged.payload)

@@ -6,6 +6,7 @@ from hashlib import sha256
 
 from common.delivery import QuarantinedBody
 from common.postgres import Database, statement
+from common.wire.hygiene import storable
 from worker.rows import as_json
 
 
@@ -20,11 +21,12 @@ def keep(database: Database, bodies: list[QuarantinedBody]) -> None:
 
 
 def _columns(body: QuarantinedBody) -> dict[str, object]:
+    # A parser's message may quote what it could not read, and no database holds every text.
     return {
         "received_at": body.received_at,
         "account": body.account,
         "format": body.format,
         "reason": body.reason,
-        "error": body.error.replace("\0", ""),
-        "headers": as_json(body.headers),
+        "error": storable(body.error, set()),
+        "headers": as_json(storable(body.headers, set())),
     }

@@ -8,14 +8,16 @@ from typing import Any
 
 import structlog
 from rq import SimpleWorker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.queue import Queue
 from rq.utils import now
 from rq.worker.base import WorkerStatus
 
-from common.errors import CdrError, ConfigurationError, QueueUnavailable, Transient
-from common.failed_jobs import Failure, note_failure
-from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key, timestamp
+from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnavailable, Transient
+from common.failed_index import note_failure
+from common.failed_jobs import Failure
+from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key
 from common.redis_client import translated
 from worker.leases import Lease, release
 
@@ -52,7 +54,7 @@ class CdrWorker(SimpleWorker):
         if len(self.queues) > 1:
             raise ConfigurationError("a worker listens to one queue: start one worker a queue")
         self._pause_seconds = FIRST_PAUSE_SECONDS
-        self._setback: Transient | None = None
+        self._setback: CdrError | None = None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run one job under a lease; when it could not be done for now, pause before the next."""
@@ -82,8 +84,14 @@ class CdrWorker(SimpleWorker):
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Any, exc_info: Any) -> None:
         error = exc_info[1]
-        if isinstance(error, Transient):
+        if isinstance(error, Transient | ConfigurationError):
+            # A wrong setting of this worker is no fault of the job either.
             self._setback = error
+            self._put_back(job, queue, execution, last=isinstance(error, NewerPayload))
+            return
+        if isinstance(error, StopRequested) or not isinstance(error, Exception):
+            # A signal to stop arrived in mid-job: that is no failure, and RQ would have gone on working.
+            self._stop_requested = True
             self._put_back(job, queue, execution)
             return
         failure = describe(error)
@@ -94,12 +102,15 @@ class CdrWorker(SimpleWorker):
             note_failure(self.connection, queue.name, job.id, failure.failed_at)
             self.connection.hincrby(COUNTERS_KEY, "refused", 1)
 
-    def _put_back(self, job: Job, queue: Queue, execution: Any) -> None:
-        """Return the job to the head of its queue in one step, as if it had never been taken."""
+    def _put_back(self, job: Job, queue: Queue, execution: Any, *, last: bool = False) -> None:
+        """Return the job to the head of its queue in one step, as if it had never been taken; to its end if `last`.
+
+        What only a newer worker can do must not stand in the way of what this one can.
+        """
         with translated(), self.connection.pipeline(transaction=True) as pipeline:
             self.cleanup_execution(job, pipeline=pipeline, execution=execution)
-            pipeline.hset(job.key, mapping={"status": "queued", "enqueued_at": timestamp(), "worker_name": ""})
-            pipeline.lpush(queue_key(queue.name), job.id)
+            pipeline.hset(job.key, mapping={"status": "queued", "worker_name": ""})
+            (pipeline.rpush if last else pipeline.lpush)(queue_key(queue.name), job.id)
             pipeline.execute()
 
     def _pause(self, error: CdrError) -> None:

@@ -6,17 +6,12 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
-from common.job_queue import QUEUES, NewJob
+from common.job_queue import QUEUES, NewJob, scheduled_key
 from common.redis_client import RedisClient, translated
 from common.requeue import move_to_queue
 from worker.outbox import recording_jobs
 
 _MOVED_AT_ONCE = 500
-
-
-def scheduled_key(queue: str) -> str:
-    """Return the key of the sorted set in which RQ keeps a queue's scheduled jobs, by when they are due."""
-    return f"rq:scheduled:{queue}"
 
 
 def schedule(connection: RedisClient, job: NewJob, due: datetime) -> None:

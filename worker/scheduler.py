@@ -12,11 +12,14 @@ from typing import Any
 import structlog
 
 from common.errors import Transient
+from common.partitions import make_partitions
 from common.postgres import Database
 from common.redis_client import RedisClient
 from worker.outbox import work_off
 from worker.scheduled_jobs import move_due_jobs
 from worker.sweep import Sweeper
+
+LONGEST_WAIT_SECONDS = 60.0
 
 _log = structlog.get_logger("worker.scheduler")
 
@@ -32,7 +35,7 @@ class Task:
 
 
 class Scheduler:
-    """Runs its tasks one after the other until told to stop; a task that fails transiently is tried at its next turn."""
+    """Runs its tasks one after the other until told to stop; a task that fails is tried again soon, whatever it raised."""
 
     def __init__(self, database: Database, connection: RedisClient) -> None:
         sweeper = Sweeper(connection)
@@ -59,12 +62,10 @@ class Scheduler:
         try:
             task.do()
             task.due_at = time.monotonic() + task.every_seconds
+            return
         except Transient as error:
             _log.warning("task put off", task=task.name, reason=error.reason, error=str(error))
-            task.due_at = time.monotonic() + max(task.every_seconds, 1.0)
-
-
-def make_partitions(database: Database) -> None:
-    """Make the partitions of the coming months, and move there what the default partition holds of them."""
-    with database.transaction() as cursor:
-        cursor.execute("SELECT cdr.make_partitions()")
+        except Exception:  # noqa: BLE001 - see below
+            # The other tasks recover the work of dead processes: they must not die of this one.
+            _log.exception("task failed", task=task.name)
+        task.due_at = time.monotonic() + min(max(task.every_seconds, 1.0), LONGEST_WAIT_SECONDS)

@@ -1,46 +1,269 @@
+"""The worker and the scheduler as processes: what is queued becomes rows, whoever dies or goes away on the way."""
+
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import redis
+from loading import delivery, leg, select
 
+from cdr.embedded_postgres import EmbeddedPostgres
+from cdr.embedded_server import running
 from cdr.ports import free_port
-from common.job_queue import HOOKS
-from common.redis_client import connect
-from worker.queue_worker import CdrWorker, work
+from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, NewJob, failed_key, job_key, queue_key
+from migrations.apply import migrate
+from worker.leases import lease_key
+from worker.outbox import enqueue
+from worker.scheduled_jobs import schedule, scheduled_key
+from worker.sweep import Sweeper
 
-ROOT = Path(__file__).parents[2]
-
-
-def test_a_worker_that_finds_no_redis_says_so_in_a_line_and_fails(capfd: pytest.CaptureFixture[str]) -> None:
-    assert work(HOOKS, connect(f"redis://127.0.0.1:{free_port()}/0")) == 1
-    assert "Traceback" not in "".join(capfd.readouterr())
-
-
-def test_a_worker_whose_loop_ends_by_itself_fails(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CdrWorker, "work", lambda *_, **__: False)
-    assert work(HOOKS, connect(redis_url)) == 1
+Start = Callable[..., subprocess.Popen[bytes]]
+INTERMEDIATE = f"{queue_key(CDRS)}:intermediate"
 
 
-def test_a_worker_that_is_told_to_stop_has_done_its_work(redis_url: str) -> None:
-    environment = {"CDR_REDIS_URL": redis_url, "CDR_DATABASE_URL": "postgresql://127.0.0.1/none"}
-    with subprocess.Popen([sys.executable, "-m", "cdr", "worker", HOOKS], cwd=ROOT, env=environment) as worker:
-        try:
-            wait_until_idle(redis_url)
-            worker.terminate()
-            assert worker.wait(30) == 0
-        finally:
-            worker.kill()
+def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Poll until something is true, and return it; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+    return value
 
 
-def wait_until_idle(redis_url: str) -> None:
-    """A worker takes signals from when it first waits for a job."""
-    deadline = time.monotonic() + 60
-    with redis.Redis.from_url(redis_url) as connection:
-        while [connection.hget(key, "state") for key in connection.smembers("rq:workers")] != [b"idle"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+@pytest.fixture
+def connection(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@contextmanager
+def processes(database_url: str, redis_url: str) -> Iterator[Start]:
+    """Give a function that starts `cdr` subprocesses; they end with the block."""
+    environment = {**os.environ, "CDR_DATABASE_URL": database_url, "CDR_REDIS_URL": redis_url}
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-c", "from cdr.main import main; main()", *arguments]
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def start(database_url: str, redis_url: str) -> Iterator[Start]:
+    with processes(database_url, redis_url) as begin:
+        yield begin
+
+
+def queue_cdrs(connection: Any, *call_ids: str) -> str:
+    """Queue one job with a plain CDR for each id; return the job's id."""
+    job = NewJob(CDRS, LOAD_CDRS, ([delivery(leg(call_id)) for call_id in call_ids],), "load")
+    enqueue(connection, [job])
+    return job.job_id
+
+
+def loaded(database_url: str) -> set[str]:
+    return {row["call_id"] for row in select(database_url, "SELECT call_id FROM cdr.cdrs")}
+
+
+@contextmanager
+def nobody_may_load(database_url: str) -> Iterator[None]:
+    with psycopg.connect(database_url) as blocker:
+        blocker.execute("LOCK TABLE cdr.cdrs IN SHARE MODE")
+        yield
+
+
+def waits_for_the_lock(database_url: str) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cdr worker' AND wait_event_type = 'Lock'"
+    return bool(select(database_url, f"{query} AND datname = current_database()")[0]["count"])
+
+
+def idle(connection: Any) -> bool:
+    """Tell whether a worker is there and nothing waits or runs."""
+    return bool(connection.scard("rq:workers")) and not connection.llen(queue_key(CDRS))
+
+
+def test_a_job_becomes_rows_and_a_call(start: Start, connection: redis.Redis, database_url: str) -> None:
+    queue_cdrs(connection, "a", "b")
+    start("worker", "cdrs")
+    until(lambda: select(database_url, "SELECT FROM cdr.calls") and loaded(database_url) == {"a", "b"})
+
+
+def test_the_batch_of_a_killed_worker_is_rows_within_30_seconds(
+    start: Start, connection: redis.Redis, database_url: str
+) -> None:
+    start("scheduler")
+    queue_cdrs(connection, "a", "b")
+    with nobody_may_load(database_url):
+        victim = start("worker", "cdrs")
+        until(lambda: waits_for_the_lock(database_url))
+        victim.kill()
+    start("worker", "cdrs")
+    until(lambda: loaded(database_url) == {"a", "b"}, seconds=30)
+
+
+def test_a_job_taken_but_never_started_comes_back(start: Start, connection: redis.Redis, database_url: str) -> None:
+    job_id = queue_cdrs(connection, "a")
+    assert connection.lmove(queue_key(CDRS), INTERMEDIATE) == job_id.encode()
+    start("scheduler")
+    start("worker", "cdrs")
+    until(lambda: loaded(database_url) == {"a"}, seconds=30)
+
+
+def test_postgresql_may_go_and_come_back(redis_url: str, connection: redis.Redis, tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "postgres", free_port(), "only-for-tests", {"fsync": "off"})
+    with processes(server.url(), redis_url) as start:
+        with running(server) as url:
+            migrate(url)
+            start("worker", "cdrs")
+            queue_cdrs(connection, "before")
+            until(lambda: loaded(url) == {"before"})
+        job_id = queue_cdrs(connection, "a", "b")
+        until(lambda: connection.hget(job_key(job_id), "worker_name") == b"")
+        with running(server) as url:
+            until(lambda: loaded(url) == {"before", "a", "b"}, seconds=6)
+    assert connection.zcard(failed_key(CDRS)) == 0
+
+
+def test_sigterm_finishes_the_job_at_hand(start: Start, connection: redis.Redis, database_url: str) -> None:
+    queue_cdrs(connection, "a")
+    with nobody_may_load(database_url):
+        worker = start("worker", "cdrs")
+        until(lambda: waits_for_the_lock(database_url))
+        worker.terminate()
+        queue_cdrs(connection, "left")
+    assert worker.wait(20) == 0
+    assert (loaded(database_url), connection.llen(queue_key(CDRS))) == ({"a"}, 1)
+
+
+def test_an_idle_worker_stops_at_once(start: Start, connection: redis.Redis, database_url: str) -> None:
+    queue_cdrs(connection, "a")
+    worker = start("worker", "cdrs")
+    until(lambda: loaded(database_url) and idle(connection))
+    worker.send_signal(signal.SIGINT)
+    assert worker.wait(10) == 0
+
+
+def test_a_second_sigterm_puts_the_job_back(start: Start, connection: redis.Redis, database_url: str) -> None:
+    job_id = queue_cdrs(connection, "a")
+    with nobody_may_load(database_url):
+        worker = start("worker", "cdrs")
+        until(lambda: waits_for_the_lock(database_url))
+        asked = time.monotonic()
+        worker.terminate()
+        # RQ takes a second signal within a second for a copy of the first.
+        until(lambda: time.monotonic() - asked > 1.2)
+        worker.terminate()
+        worker.wait(20)
+    assert connection.lrange(queue_key(CDRS), 0, -1) == [job_id.encode()]
+    assert connection.zcard(failed_key(CDRS)) == 0
+
+
+def queue_raw(connection: Any, version: int, payload: Any) -> str:
+    """Queue a job whose payload another release, or nobody, has written."""
+    job = NewJob(CDRS, LOAD_CDRS, (payload,), "raw")
+    commands = job.commands()
+    fields = list(commands[0])
+    place = fields.index("data") + 1
+    fields[place] = fields[place].replace(b"[1,", b"[%d," % version, 1)
+    for command in (fields, *commands[1:]):
+        connection.execute_command(*command)
+    return job.job_id
+
+
+def test_a_newer_payload_stays_queued_and_holds_up_nobody(
+    start: Start, connection: redis.Redis, database_url: str
+) -> None:
+    newer = queue_raw(connection, 2, [])
+    queue_cdrs(connection, "a")
+    start("worker", "cdrs")
+    until(lambda: loaded(database_url) == {"a"})
+    until(lambda: connection.lrange(queue_key(CDRS), 0, -1) == [newer.encode()])
+    assert connection.zcard(failed_key(CDRS)) == 0
+
+
+@pytest.mark.parametrize("payload", [[["not", "a", "delivery"]], "text", None, [1]])
+def test_a_payload_that_is_none_of_ours_is_a_failed_job(
+    start: Start, connection: redis.Redis, database_url: str, payload: Any
+) -> None:
+    job_id = queue_raw(connection, 1, payload)
+    start("worker", "cdrs")
+    until(lambda: connection.zrange(failed_key(CDRS), 0, -1) == [job_id.encode()])
+
+
+def test_a_refused_cdr_is_a_failed_job_of_its_own(start: Start, connection: redis.Redis, database_url: str) -> None:
+    with psycopg.connect(database_url) as user:
+        user.execute("ALTER TABLE cdr.cdrs ADD CONSTRAINT of_a_user CHECK (call_id <> 'bad')")
+    queue_cdrs(connection, "a", "bad", "b")
+    start("worker", "cdrs")
+    [job_id] = until(lambda: connection.zrange(failed_key(CDRS), 0, -1))
+    assert loaded(database_url) == {"a", "b"}
+    assert b"23514" in (connection.hget(job_key(job_id.decode()), "meta") or b"")
+
+
+def test_a_scheduled_job_is_moved_when_it_is_due(start: Start, connection: redis.Redis) -> None:
+    now = datetime.now(UTC)
+    due, later = (NewJob(RECORDINGS, FETCH_RECORDINGS, ([number],), "fetch") for number in (1, 2))
+    schedule(connection, due, now + timedelta(seconds=1))
+    schedule(connection, later, now + timedelta(hours=1))
+    start("scheduler")
+    until(lambda: connection.lrange(queue_key(RECORDINGS), 0, -1) == [due.job_id.encode()])
+    assert datetime.now(UTC) >= now + timedelta(seconds=1)
+    assert connection.zrange(scheduled_key(RECORDINGS), 0, -1) == [later.job_id.encode()]
+
+
+def test_the_scheduler_works_off_what_a_dead_worker_left_in_the_outbox(
+    start: Start, connection: redis.Redis, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as dead:
+        dead.execute("INSERT INTO cdr.outbox (kind, recording_ids) VALUES ('recordings', '{1,2}')")
+    start("scheduler")
+    until(lambda: connection.llen(queue_key(RECORDINGS)) == 1)
+
+
+def test_a_broken_task_does_not_stop_the_scheduler(start: Start, connection: redis.Redis, database_url: str) -> None:
+    with psycopg.connect(database_url) as user:
+        # Not a value that is refused, but a row that makes the scheduler's own code fail.
+        user.execute(
+            "INSERT INTO cdr.outbox (kind, call_keys) VALUES ('calls', '{00000000-0000-0000-0000-000000000000}')"
+        )
+    job_id = queue_cdrs(connection, "a")
+    connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    scheduler = start("scheduler")
+    until(lambda: connection.lrange(queue_key(CDRS), 0, -1) == [job_id.encode()], seconds=30)
+    assert scheduler.poll() is None
+
+
+def test_the_scheduler_stops_when_told_to(start: Start, connection: redis.Redis, database_url: str) -> None:
+    scheduler = start("scheduler")
+    until(lambda: select(database_url, "SELECT FROM pg_stat_activity WHERE application_name = 'cdr scheduler'"))
+    scheduler.terminate()
+    assert scheduler.wait(10) == 0
+
+
+def test_a_job_whose_lease_is_renewed_is_left_alone(connection: redis.Redis) -> None:
+    job_id = queue_cdrs(connection, "a")
+    connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    connection.zadd(lease_key(CDRS), {job_id: time.time() + 5})
+    assert Sweeper(connection).sweep() == 0
+
+
+def test_a_lease_that_outlived_its_job_goes_alone(connection: redis.Redis) -> None:
+    job_id = queue_cdrs(connection, "a")
+    connection.zadd(lease_key(CDRS), {job_id: time.time() - 1, "gone": time.time() - 1})
+    assert Sweeper(connection).sweep() == 0
+    assert (connection.zcard(lease_key(CDRS)), connection.llen(queue_key(CDRS))) == (0, 1)

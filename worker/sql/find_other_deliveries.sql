@@ -1,4 +1,4 @@
--- Of the incoming rows, those whose CDR was made by another delivery: second deliveries, that is.
+-- Of the incoming rows, those whose CDR has another first delivery: what has to be merged, unless it was already.
 SELECT incoming.identity
 FROM incoming
 JOIN cdr.cdrs AS known USING (identity, provider_time)

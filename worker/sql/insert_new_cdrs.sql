@@ -1,8 +1,27 @@
 -- Inserts the incoming rows that are new and notes what has to happen once they stand; returns how many were new.
 -- The order is that of the unique key, so that two workers with the same CDRs wait for each other in one direction.
+-- The columns are named, because a migration may change the table while a connection keeps its older `incoming`.
 WITH inserted AS (
-    INSERT INTO cdr.cdrs
-    SELECT * FROM incoming ORDER BY identity, provider_time
+    INSERT INTO cdr.cdrs (
+        identity, provider_time, account, call_id, call_key, original_call_id, call_type, direction, disposition, outcome,
+        started_at, time_raw, time_rule, talk_seconds, ring_seconds, queue_wait_seconds, duration_seconds,
+        caller_number, caller_e164, caller_country_code, caller_country, caller_kind,
+        called_party, called_e164, called_country_code, called_country, called_kind, did_number, did_e164,
+        acd_queue_id, acd_queue_name, caller_extension_code, caller_extension_name,
+        answering_extension_code, answering_extension_name, agent_code, agent_name, price_agorot, recording_url,
+        ivr_path, custom, ai, payload, problems, notes, format, delivery_id, delivery_place,
+        first_received_at, last_received_at, delivery_count, loaded_at
+    )
+    SELECT
+        identity, provider_time, account, call_id, call_key, original_call_id, call_type, direction, disposition, outcome,
+        started_at, time_raw, time_rule, talk_seconds, ring_seconds, queue_wait_seconds, duration_seconds,
+        caller_number, caller_e164, caller_country_code, caller_country, caller_kind,
+        called_party, called_e164, called_country_code, called_country, called_kind, did_number, did_e164,
+        acd_queue_id, acd_queue_name, caller_extension_code, caller_extension_name,
+        answering_extension_code, answering_extension_name, agent_code, agent_name, price_agorot, recording_url,
+        ivr_path, custom, ai, payload, problems, notes, format, delivery_id, delivery_place,
+        first_received_at, last_received_at, delivery_count, loaded_at
+    FROM incoming ORDER BY identity, provider_time
     ON CONFLICT (identity, provider_time) DO NOTHING
     RETURNING identity, provider_time, account, call_id, call_key, call_type, started_at, recording_url
 ),

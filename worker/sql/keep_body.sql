@@ -5,7 +5,9 @@ VALUES
 ON CONFLICT (account, sha256) DO UPDATE SET
     received_at = least(kept.received_at, excluded.received_at),
     last_received_at = greatest(kept.last_received_at, excluded.last_received_at),
-    received_count = kept.received_count + 1,
+    -- A job that runs again brings nothing new.
+    received_count = kept.received_count
+        + (excluded.received_at NOT IN (kept.received_at, kept.last_received_at))::integer,
     reason = excluded.reason,
     error = excluded.error,
     status = 'kept'

@@ -7,7 +7,6 @@ FROM cdr.cdrs AS c
 WHERE
     c.call_key = ANY(%(call_keys)s::uuid[])
     AND c.provider_time BETWEEN %(from)s AND %(to)s
-    AND c.original_call_id IS NOT NULL
     AND c.original_call_id <> c.call_id
 ORDER BY c.call_key, c.started_at, c.identity
 ON CONFLICT (call_key) DO UPDATE

@@ -1,5 +1,5 @@
--- The rows of these CDRs, locked in the order of the unique key until the transaction ends, with the delivery that
--- made each.
+-- The rows of these CDRs, locked in the order of the unique key until the transaction ends, each as its only delivery
+-- (of a CDR that was received more than once cdr.deliveries holds them all).
 SELECT identity, delivery_id::text, delivery_place, first_received_at, format, payload::text, coalesce(notes, '{}'), account
 FROM cdr.cdrs
 WHERE (identity, provider_time) IN (

@@ -1,0 +1,75 @@
+"""One post: its bytes and what came with them, and what of them goes into a job."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from api.guards import header
+from common.cdr import find_call_id, fold_name, sends_call_id
+from common.delivery import Delivery
+from common.errors import NotACdr
+from common.wire import BadElement, Element, Fields, Message, decompress, guess_format
+
+encode = msgspec.json.Encoder(decimal_format="number").encode
+_PROBES = frozenset({"test", "ping"})
+
+
+class Post(NamedTuple):
+    """One request as far as it is read: who sent it, when (microseconds since the epoch), and the bytes."""
+
+    account: str
+    received_at_us: int
+    delivery_id: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def decompressed(post: Post, scope: Any, limit: int) -> Post:
+    """Return the post with the bytes that the parser is to see; raises TooLarge or Unreadable."""
+    encoding = text_header(scope, b"content-encoding")
+    return post if encoding is None else post._replace(body=decompress(post.body, encoding, limit))
+
+
+def delivery(post: Post, body_format: str, place: int, element: Element) -> bytes:
+    """Encode one CDR for its job; raises NotACdr when it holds no call id."""
+    if isinstance(element, BadElement):
+        raise NotACdr(element.error)
+    find_call_id(element.fields)
+    return encode(
+        Delivery(post.delivery_id, place, post.received_at_us, post.account, body_format, element.fields, element.notes)
+    )
+
+
+def element_text(post: Post, message: Message, element: Element) -> bytes:
+    """Return what the quarantine keeps of an element: the body as it came, or of an array the element's JSON."""
+    if not message.is_array:
+        return post.body
+    return element.text if isinstance(element, BadElement) else encode(element.fields)
+
+
+def is_probe(message: Message) -> bool:
+    """Tell whether somebody tried the address with `{"test": true}` or `{"ping": ...}`."""
+    if message.is_array or not isinstance(element := message.elements[0], Fields):
+        return False
+    return not _PROBES.isdisjoint(map(fold_name, element.fields)) and not sends_call_id(element.fields)
+
+
+def format_of(post: Post, scope: Any) -> str:
+    """Name the format in which to answer a body that cannot be read: its own, if it shows one."""
+    return guess_format(post.body) if post.body.strip() else declared_format(scope)
+
+
+def declared_format(scope: Any) -> str:
+    """Name the format that the Content-Type declares, for a body that was not read; json unless it says another."""
+    if scope["method"] != "POST":
+        return "form"
+    content_type = (text_header(scope, b"content-type") or "").lower()
+    return "xmlrpc" if "xml" in content_type else "form" if "form" in content_type else "json"
+
+
+def text_header(scope: Any, name: bytes) -> str | None:
+    """Return a request header by its lower-case name, as text."""
+    value = header(scope, name)
+    return None if value is None else value.decode("latin-1")

@@ -1,0 +1,66 @@
+"""Imports, exports and lists the extension directory for the commands `cdr extensions`."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cdr.database import opened_database
+from cdr.extension_file import COLUMNS, read_extensions
+from cdr.options import failed, wrong_usage
+from cdr.printing import print_list
+from common.errors import Unreadable
+from common.postgres import statement
+from common.settings import AccountDefaults, is_account, load
+
+
+@dataclass(frozen=True)
+class KnownExtension:
+    """One row of `cdr.extensions`; `valid_from` is a day in the account's zone, None for always."""
+
+    account: str
+    extension_code: str
+    extension_name: str
+    source: str
+    valid_from: str | None
+
+
+def run_import(file: Path, account: str) -> int:
+    """Import the good lines of a file, in one transaction, and name the bad ones; exit code 1 if there are any."""
+    if not is_account(account):
+        wrong_usage(f"--account: {account!r} is no name of an account")
+    try:
+        extensions, bad = read_extensions(file.read_bytes(), account)
+    except (OSError, Unreadable) as error:
+        failed(f"{file}: {error}")
+    zone = load(AccountDefaults).time_zone
+    with opened_database("extensions") as database, database.transaction() as cursor:
+        rows = [{**asdict(extension), "time_zone": zone} for extension in extensions]
+        cursor.executemany(statement("cdr", "import_extension"), rows)
+    for line, problem in bad:
+        sys.stderr.write(f"{file}:{line}: {problem}\n")
+    sys.stdout.write(f"{len(extensions)} extensions imported, {len(bad)} lines left out\n")
+    return 1 if bad else 0
+
+
+def run_export(account: str | None) -> None:
+    """Write the imported extensions as CSV, such that importing it again changes nothing."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for known in _read(account):
+        if known.source == "import":
+            writer.writerow((known.account, known.extension_code, known.extension_name, known.valid_from or ""))
+
+
+def run_list(account: str | None, *, as_json: bool) -> None:
+    """Print the directory."""
+    columns = ("account", "code", "name", "source", "valid from")
+    print_list(_read(account), columns, lambda known: asdict(known).values(), as_json=as_json)
+
+
+def _read(account: str | None) -> list[KnownExtension]:
+    values = {"account": account, "time_zone": load(AccountDefaults).time_zone}
+    with opened_database("extensions") as database, database.transaction() as cursor:
+        return [KnownExtension(*row) for row in cursor.execute(statement("cdr", "list_extensions"), values)]

@@ -1,0 +1,128 @@
+"""Reads a CSV file of extensions line by line, so that a bad line is named and costs only itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
+
+from common.errors import Unreadable
+from common.settings import is_account
+
+COLUMNS = ("account", "extension_code", "extension_name", "valid_from")
+_REQUIRED = {"extension_code", "extension_name"}
+# The code is part of an index entry, whose size PostgreSQL bounds.
+_MAX_CODE_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class Extension:
+    """The name of one extension; `valid_from` is the day from which it holds, None for always."""
+
+    account: str
+    extension_code: str
+    extension_name: str
+    valid_from: date | None
+
+
+class BadLine(NamedTuple):
+    """A line that names no extension, by its number from 1, and why not."""
+
+    line: int
+    problem: str
+
+
+def read_extensions(data: bytes, default_account: str) -> tuple[list[Extension], list[BadLine]]:
+    """Read a CSV file, in UTF-8 or windows-1255, with the names of the columns in its first line.
+
+    Columns of other names are left aside. Raises Unreadable when no line of it can be read.
+    """
+    rows = _rows(_decode(data))
+    columns = _columns(next(rows, (1, [])))
+    extensions: dict[tuple[str, str, date | None], Extension] = {}
+    bad: list[BadLine] = []
+    for line, row in rows:
+        try:
+            extension = _extension(columns, row, default_account)
+            _add(extensions, extension)
+        except ValueError as error:
+            bad.append(BadLine(line, str(error)))
+    return list(extensions.values()), bad
+
+
+def _decode(data: bytes) -> str:
+    for encoding in ("utf-8-sig", "cp1255"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise Unreadable("the file is neither UTF-8 nor windows-1255")
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
+    """Yield each line that is not blank with its number: its fields, or what is wrong with it."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
+    while True:
+        try:
+            row: list[str] | str = [field.strip() for field in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            row = str(error)
+        if any(row):
+            yield line, row
+        line = reader.line_num + 1
+
+
+def _columns(header: tuple[int, list[str] | str]) -> list[str]:
+    columns = [name.lower() for name in header[1]]
+    missing = sorted(_REQUIRED.difference(columns))
+    if missing:
+        raise Unreadable(f"the first line must name the columns {', '.join(COLUMNS)}; it lacks {' and '.join(missing)}")
+    return columns
+
+
+def _extension(columns: list[str], row: list[str] | str, default_account: str) -> Extension:
+    """Read one line; raises ValueError that says what is wrong with it."""
+    if isinstance(row, str):
+        raise ValueError(row)  # noqa: TRY004 - what is wrong is the line's text, not a type
+    if len(row) != len(columns):
+        raise ValueError(f"{len(row)} fields where the first line has {len(columns)}")
+    values = dict(zip(columns, row, strict=True))
+    account = values.get("account") or default_account
+    if not is_account(account):
+        raise ValueError(f"{account!r} is no name of an account")
+    code, name = (_text(values, column) for column in ("extension_code", "extension_name"))
+    if len(code) > _MAX_CODE_LENGTH:
+        raise ValueError(f"extension_code has more than {_MAX_CODE_LENGTH} characters")
+    return Extension(account, code, name, _day(values.get("valid_from")))
+
+
+def _text(values: dict[str, str], column: str) -> str:
+    value = values[column]
+    if not value:
+        raise ValueError(f"{column} is empty")
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError(f"{column} holds a control character: {value!r}")
+    return value
+
+
+def _day(text: str | None) -> date | None:
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"valid_from {text!r} is no day such as 2026-01-31") from None
+
+
+def _add(extensions: dict[tuple[str, str, date | None], Extension], extension: Extension) -> None:
+    key = (extension.account, extension.extension_code, extension.valid_from)
+    known = extensions.setdefault(key, extension)
+    if known != extension:
+        raise ValueError(f"{extension.extension_code} has another name in this file already: {known.extension_name!r}")

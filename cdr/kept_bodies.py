@@ -1,0 +1,161 @@
+"""Lists, shows, replays and discards bodies in quarantine for the commands `cdr quarantine`."""
+
+from __future__ import annotations
+
+import base64
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+from cdr.audit import audited
+from cdr.database import opened_database
+from cdr.options import failed
+from cdr.printing import print_count, print_json, print_list, print_table, printable
+from common.errors import Rejected
+from common.postgres import Database
+from common.redis_client import connect
+from common.settings import RedisSettings, load
+from worker.kept_bodies import BodyFilter, KeptBody, WholeBody, find_bodies, mark, read_body_of
+from worker.replay_quarantine import count_cdrs, replay_body
+
+_COLUMNS = ("id", "first received", "times", "account", "format", "bytes", "reason", "error")
+
+
+@dataclass
+class Tally:
+    """What a replay did: bodies replayed and the CDRs in them, and why the others stay, each reason with an example."""
+
+    replayed: int = 0
+    cdrs: int = 0
+    kept: int = 0
+    reasons: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, cdrs_of: Callable[[], int]) -> None:
+        """Count one body, which holds as many CDRs as the call returns, or is refused by it."""
+        try:
+            self.cdrs += cdrs_of()
+            self.replayed += 1
+        except Rejected as error:
+            self.kept += 1
+            reason = self.reasons.setdefault(error.reason, {"count": 0, "example": str(error)})
+            reason["count"] += 1
+
+    def print(self, *, as_json: bool) -> None:
+        """Print the counts."""
+        if as_json:
+            print_json(asdict(self))
+            return
+        sys.stdout.write(f"{self.replayed} replayed, {self.cdrs} CDRs in them; {self.kept} stay\n")
+        for reason, told in self.reasons.items():
+            sys.stdout.write(f"{told['count']} stay: {reason}: {printable(told['example'])}\n")
+
+
+def run_list(wanted: BodyFilter, limit: int | None, *, as_json: bool) -> None:
+    """Print the bodies that are meant."""
+    with opened_database("quarantine") as database:
+        print_list(find_bodies(database, wanted, limit), _COLUMNS, _row, as_json=as_json, limit=limit)
+
+
+def run_show(quarantine_id: int, *, as_json: bool, raw: bool) -> None:
+    """Print one body and its headers, or write its bytes."""
+    with opened_database("quarantine") as database:
+        body = _read(database, quarantine_id)
+    if raw:
+        sys.stdout.buffer.write(body.body)
+        return
+    document = _document(body)
+    if as_json:
+        print_json(document)
+        return
+    headers, text, encoded = (document.pop(name) for name in ("headers", "body", "body_base64"))
+    print_table(("", ""), [*document.items(), *headers.items()])
+    sys.stdout.write("\n" + (encoded if text is None else printable(text)) + "\n")
+
+
+def count_readable(wanted: BodyFilter, limit: int | None) -> Tally:
+    """Count what a replay would do."""
+    tally = Tally()
+    with opened_database("quarantine") as database:
+        for kept in find_bodies(database, wanted, limit):
+            body = _read(database, kept.quarantine_id)
+            tally.add(partial(count_cdrs, body))
+    return tally
+
+
+def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tally:
+    """Replay the bodies that are meant, at most `rate` a second; what was done before an error stays done."""
+    tally = Tally()
+    connection = connect(load(RedisSettings).redis_url.get_secret_value())
+    with (
+        opened_database("quarantine") as database,
+        audited("quarantine replay", {**asdict(wanted), "limit": limit}) as tell,
+    ):
+        for kept in _paced(find_bodies(database, wanted, limit), rate):
+            body = _read(database, kept.quarantine_id)
+            tally.add(partial(replay_body, database, connection, body))
+            tell(tally.replayed)
+    return tally
+
+
+def run_discard(wanted: BodyFilter, limit: int | None, rate: float | None, *, dry_run: bool) -> None:
+    """Mark the bodies that are meant as discarded, or only count them."""
+    with opened_database("quarantine") as database:
+        if dry_run:
+            print_count(sum(1 for _ in find_bodies(database, wanted, limit)), "bodies to discard")
+            return
+        count = 0
+        with audited("quarantine discard", {**asdict(wanted), "limit": limit}) as tell:
+            for kept in _paced(find_bodies(database, wanted, limit), rate):
+                count += mark(database, [kept.quarantine_id], "discarded")
+                tell(count)
+    print_count(count, "bodies discarded")
+
+
+def _read(database: Database, quarantine_id: int) -> WholeBody:
+    body = read_body_of(database, quarantine_id)
+    return body if body is not None else failed(f"there is no body {quarantine_id} in quarantine")
+
+
+def _paced(bodies: Iterator[KeptBody], rate: float | None) -> Iterator[KeptBody]:
+    started = time.monotonic()
+    for count, body in enumerate(bodies):
+        if rate is not None:
+            time.sleep(max(0.0, started + count / rate - time.monotonic()))
+        yield body
+
+
+def _row(body: KeptBody) -> tuple[object, ...]:
+    received_at = body.received_at.isoformat(timespec="seconds")
+    first_line = body.error.splitlines()[0] if body.error else ""
+    return (
+        body.quarantine_id,
+        received_at,
+        body.received_count,
+        body.account,
+        body.format,
+        body.size_bytes,
+        body.reason,
+        first_line,
+    )
+
+
+def _document(body: WholeBody) -> dict[str, Any]:
+    """Return a row with its body as text where it is text, else as base64."""
+    document = asdict(body)
+    text = _text(body.body)
+    return {
+        **document,
+        "body": text,
+        "body_base64": base64.b64encode(body.body).decode() if text is None else None,
+    }
+
+
+def _text(body: bytes) -> str | None:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

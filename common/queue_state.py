@@ -1,0 +1,103 @@
+"""What Redis tells about the queues and the workers: how much waits, since when, and who works on it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from common.job_queue import COUNTERS_KEY, LAST_LOADED_FIELD, QUEUES, failed_key, job_key, queue_key, scheduled_key
+from common.redis_client import RedisClient, translated
+
+_WORKERS_KEY = "rq:workers"
+_WORKER_FIELDS = ("queues", "state", "last_heartbeat", "hostname", "death")
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """One queue: how many jobs wait, how long the first has waited, how many wait for a time of day, how many failed."""
+
+    queue: str
+    waiting: int
+    oldest_seconds: float | None
+    scheduled: int
+    failed: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """One worker, as it told RQ itself; `last_heartbeat` is ISO 8601 in UTC."""
+
+    name: str
+    queue: str
+    state: str
+    last_heartbeat: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Counters:
+    """CDRs that the workers loaded and jobs that they refused since Redis was empty, and when they loaded last."""
+
+    loaded: int
+    refused: int
+    last_loaded_at: str | None
+
+
+def read_queues(connection: RedisClient, workers: list[WorkerState]) -> list[QueueState]:
+    """Read the state of every queue; raises QueueUnavailable."""
+    return [_read_queue(connection, queue, workers) for queue in QUEUES]
+
+
+def read_workers(connection: RedisClient) -> list[WorkerState]:
+    """Read what the living workers tell, by queue and name; one that died without a word is there for a minute.
+
+    Raises QueueUnavailable.
+    """
+    with translated():
+        keys = sorted(connection.smembers(_WORKERS_KEY))
+        with connection.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hmget(key, _WORKER_FIELDS)
+            found = pipeline.execute()
+    workers = [_worker(key, *values) for key, values in zip(keys, found, strict=True) if _lives(values)]
+    return sorted(workers, key=lambda worker: (worker.queue, worker.name))
+
+
+def read_counters(connection: RedisClient) -> Counters:
+    """Read what the workers count; raises QueueUnavailable."""
+    with translated():
+        loaded, refused, last = connection.hmget(COUNTERS_KEY, ("loaded", "refused", LAST_LOADED_FIELD))
+    return Counters(int(loaded or 0), int(refused or 0), _text(last) or None)
+
+
+def _read_queue(connection: RedisClient, queue: str, workers: list[WorkerState]) -> QueueState:
+    with translated(), connection.pipeline(transaction=False) as pipeline:
+        pipeline.llen(queue_key(queue)).lindex(queue_key(queue), 0)
+        pipeline.zcard(scheduled_key(queue)).zcard(failed_key(queue))
+        waiting, first, scheduled, failed = pipeline.execute()
+        enqueued_at = connection.hget(job_key(first.decode()), "enqueued_at") if first else None
+    working = sum(worker.queue == queue for worker in workers)
+    return QueueState(queue, waiting, _age(enqueued_at), scheduled, failed, working)
+
+
+def _lives(values: list[Any]) -> bool:
+    """Tell whether the worker's hash is there still, and without the time of its death."""
+    return values[0] is not None and values[-1] is None
+
+
+def _worker(key: bytes, queues: Any, state: Any, heartbeat: Any, host: Any, _death: Any) -> WorkerState:
+    name = key.decode().removeprefix("rq:worker:")
+    return WorkerState(name, _text(queues), _text(state) or "starting", _text(heartbeat), _text(host))
+
+
+def _age(enqueued_at: bytes | None) -> float | None:
+    if not enqueued_at:
+        return None
+    return round(max(0.0, time.time() - datetime.fromisoformat(enqueued_at.decode()).timestamp()), 1)
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode()

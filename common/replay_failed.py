@@ -1,0 +1,78 @@
+"""Puts failed jobs back into their queues, or deletes them: a chunk at a time, each job in one step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from common.failed_index import CHUNK, index_key
+from common.failed_jobs import FailedJob
+from common.job_queue import failed_key
+from common.redis_client import RedisClient
+from common.requeue import delete_jobs, move_to_queue
+
+
+def replay(
+    connection: RedisClient,
+    jobs: Iterable[FailedJob],
+    *,
+    jobs_a_second: float | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Move failed jobs back into their queues and return how many; each is moved in one step.
+
+    May be interrupted and run again: `progress` is told how many so far. Raises QueueUnavailable.
+    """
+
+    def move(queue: str, job_ids: list[str]) -> int:
+        return move_to_queue(connection, failed_key(queue), queue, job_ids, index_key=index_key(queue)).moved
+
+    return _in_chunks(jobs, move, jobs_a_second, progress)
+
+
+def discard(
+    connection: RedisClient,
+    jobs: Iterable[FailedJob],
+    *,
+    jobs_a_second: float | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Delete failed jobs for good and return how many; as `replay` otherwise."""
+
+    def delete(queue: str, job_ids: list[str]) -> int:
+        return delete_jobs(connection, failed_key(queue), index_key(queue), job_ids)
+
+    return _in_chunks(jobs, delete, jobs_a_second, progress)
+
+
+def _in_chunks(
+    jobs: Iterable[FailedJob],
+    act: Callable[[str, list[str]], int],
+    jobs_a_second: float | None,
+    progress: Callable[[int], None],
+) -> int:
+    done = 0
+    started = time.monotonic()
+    for queue, job_ids in _by_queue(jobs, _chunk_size(jobs_a_second)):
+        if jobs_a_second is not None:
+            time.sleep(max(0.0, started + done / jobs_a_second - time.monotonic()))
+        done += act(queue, job_ids)
+        progress(done)
+    return done
+
+
+def _chunk_size(jobs_a_second: float | None) -> int:
+    """Take a tenth of a second's jobs at a time, so that a slow replay is an even one."""
+    return CHUNK if jobs_a_second is None else max(1, min(CHUNK, int(jobs_a_second / 10)))
+
+
+def _by_queue(jobs: Iterable[FailedJob], size: int) -> Iterator[tuple[str, list[str]]]:
+    """Chunk jobs, each chunk of one queue, without holding more than a chunk."""
+    chunk: list[FailedJob] = []
+    for job in jobs:
+        if chunk and (len(chunk) >= size or chunk[0].queue != job.queue):
+            yield chunk[0].queue, [each.job_id for each in chunk]
+            chunk = []
+        chunk.append(job)
+    if chunk:
+        yield chunk[0].queue, [each.job_id for each in chunk]

@@ -1,0 +1,128 @@
+"""`cdr status`: tells what waits and who works, and what it can when a server is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import pytest
+from command_line import POISON, Product, delivery, product
+
+from common.job_queue import CDRS, job_key, queue_key
+from worker.queue_worker import CdrWorker
+
+__all__ = ["product"]
+
+DEAD_REDIS = "redis://:a-password@127.0.0.1:1/0"
+DEAD_POSTGRESQL = "postgresql://somebody:a-password@127.0.0.1:1/none"
+
+
+@contextmanager
+def registered_worker(product: Product) -> Iterator[CdrWorker]:
+    worker = CdrWorker([CDRS], connection=product.redis)
+    worker.register_birth()
+    try:
+        yield worker
+    finally:
+        worker.register_death()
+
+
+def test_queues_workers_and_counts_are_told(product: Product) -> None:
+    product.refuse_poison()
+    product.enqueue([delivery(number) for number in range(3)], [delivery(3, caller=POISON)])
+    product.work()
+    product.enqueue([delivery(5)])
+    first = product.redis.lindex(queue_key(CDRS), 0).decode()
+    product.redis.hset(job_key(first), "enqueued_at", "2026-01-01T00:00:00.000000Z")
+    with registered_worker(product) as worker:
+        done = product.cdr("status", "--json")
+        assert worker.name in product.cdr("status").out
+    assert done.exit_code == 0
+    cdrs = {queue["queue"]: queue for queue in done.json["queues"]}["cdrs"]
+    assert cdrs.pop("oldest_seconds") > 86_400
+    assert cdrs == {"queue": "cdrs", "waiting": 1, "scheduled": 0, "failed": 1, "workers": 1}
+    [shown] = done.json["workers"]
+    assert (shown["name"], shown["queue"]) == (worker.name, "cdrs")
+    assert abs(datetime.fromisoformat(shown["last_heartbeat"]).timestamp() - time.time()) < 60
+    counters = done.json["counters"]
+    assert (counters["loaded"], counters["refused"]) == (3, 1)
+    assert abs(datetime.fromisoformat(counters["last_loaded_at"]).timestamp() - time.time()) < 60
+    assert (done.json["ack_level"], done.json["errors"]) == ("fsync", {})
+
+
+def test_an_empty_system_is_told_too(product: Product) -> None:
+    done = product.cdr("status", "--json")
+    assert done.exit_code == 0
+    assert [queue["waiting"] for queue in done.json["queues"]] == [0, 0, 0]
+    assert (done.json["workers"], done.json["quarantine_kept"]) == ([], 0)
+    assert done.json["outbox"] == {"entries": 0, "oldest_seconds": None}
+    assert done.json["counters"] == {"loaded": 0, "refused": 0, "last_loaded_at": None}
+    assert "never" in product.cdr("status").out
+
+
+def test_the_lag_of_the_outbox_is_its_oldest_entry(product: Product) -> None:
+    product.run(
+        "INSERT INTO cdr.outbox (kind, created_at) VALUES ('calls', now() - interval '1 hour'), ('calls', now())"
+    )
+    outbox = product.cdr("status", "--json").json["outbox"]
+    assert outbox["entries"] == 2
+    assert 3600 <= outbox["oldest_seconds"] < 3700
+    assert "1:00:0" in product.cdr("status").out
+
+
+def test_without_redis_the_database_is_told_and_the_exit_is_1(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDR_REDIS_URL", DEAD_REDIS)
+    done = product.cdr("status", "--json")
+    assert done.exit_code == 1
+    assert "queues" not in done.json
+    assert done.json["quarantine_kept"] == 0
+    assert list(done.json["errors"]) == ["redis"]
+    assert "redis does not answer" in product.cdr("status").out
+
+
+def test_without_postgresql_the_queues_are_told_and_the_exit_is_1(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDR_DATABASE_URL", DEAD_POSTGRESQL)
+    done = product.cdr("status", "--json")
+    assert done.exit_code == 1
+    assert len(done.json["queues"]) == 3
+    assert list(done.json["errors"]) == ["postgresql"]
+    assert "a-password" not in done.out + product.cdr("status").out
+
+
+def test_a_missing_setting_is_told_as_its_part(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CDR_DATABASE_URL")
+    done = product.cdr("status", "--json")
+    assert done.exit_code == 1
+    assert done.json["errors"] == {"postgresql": "CDR_DATABASE_URL: is required"}
+
+
+@pytest.mark.parametrize("address", ["somebody:a-password%zz@127.0.0.1/none", "127.0.0.1/none?a-password=x"])
+def test_an_address_that_cannot_be_read_is_not_shown(
+    product: Product, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("CDR_DATABASE_URL", f"postgresql://{address}")
+    done = product.cdr("status", "--json")
+    assert "a-password" not in done.out + done.err
+    assert done.json["errors"]["postgresql"].startswith("CDR_DATABASE_URL: ")
+
+
+def test_a_job_that_waits_for_postgresql_keeps_its_age(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    product.enqueue([delivery(1)])
+    first = product.redis.lindex(queue_key(CDRS), 0).decode()
+    product.redis.hset(job_key(first), "enqueued_at", "2026-01-01T00:00:00.000000Z")
+
+    monkeypatch.setenv("CDR_DATABASE_URL", DEAD_POSTGRESQL)
+    worker = CdrWorker([CDRS], connection=product.redis)
+    monkeypatch.setattr(worker, "_pause", lambda _error: setattr(worker, "_stop_requested", True))
+    worker.work(burst=True, logging_level="CRITICAL")
+    assert product.redis.lindex(queue_key(CDRS), 0).decode() == first
+    oldest = {queue["queue"]: queue for queue in product.cdr("status", "--json").json["queues"]}["cdrs"][
+        "oldest_seconds"
+    ]
+    assert oldest > 86_400

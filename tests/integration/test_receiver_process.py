@@ -1,0 +1,294 @@
+"""The receiver as its own process: what arrives on the wire, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import pytest
+from receiving import ACCOUNT, ADDRESS, SECRET, deliveries, jobs
+
+from cdr.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+CDR = b'{"ivruniqueid": "x"}'
+OK = b'{"err":"0","errdesc":"OK"}'
+
+
+class Receiver:
+    """A `cdr receiver` process on `port`, with its log in `log`."""
+
+    def __init__(self, redis_url: str, log: Path, port: int, **environment: str) -> None:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("CDR_", "RQ_"))}
+        settings = {
+            "PYTHONPATH": str(ROOT),
+            "CDR_REDIS_URL": redis_url,
+            "CDR_RECEIVER_SECRETS": f"{ACCOUNT}:{SECRET}",
+            "CDR_PORT": str(port),
+            "CDR_MAX_BODY_BYTES": "1000000",
+            "CDR_LOG_LEVEL": "debug",
+            **environment,
+        }
+        self.port = port
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from cdr.main import main; main()", "receiver"],
+                env={**plain, **settings},
+                stdout=output,
+                stderr=output,
+            )
+
+    def wait_until_up(self) -> None:
+        """Wait for its own word: on a shared port another receiver would answer."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if "receiver listens" in self.log.read_text(encoding="utf-8"):
+                return
+            time.sleep(0.02)
+        raise AssertionError(self.log.read_text(encoding="utf-8"))
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+@contextmanager
+def receiver_process(redis_url: str, folder: Path, port: int = 0, **environment: str) -> Iterator[Receiver]:
+    receiver = Receiver(redis_url, folder / "receiver.log", port or free_port(), **environment)
+    try:
+        receiver.wait_until_up()
+        yield receiver
+    finally:
+        receiver.stop()
+
+
+@pytest.fixture
+def receiver(redis_url: str, tmp_path: Path) -> Iterator[Receiver]:
+    with receiver_process(redis_url, tmp_path) as receiver:
+        yield receiver
+
+
+def request(body: bytes, *headers: str, version: str = "1.1", length: bool = True) -> bytes:
+    lines = [f"POST {ADDRESS} HTTP/{version}", "Host: receiver.invalid", *headers]
+    lines += [f"Content-Length: {len(body)}"] if length else []
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def connected(receiver: Receiver) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", receiver.port), timeout=20)
+
+
+def received(connection: socket.socket, ending: bytes = b"") -> bytes:
+    """Read what comes until `ending`, or until the other side closes."""
+    data = b""
+    while not (ending and data.endswith(ending)):
+        chunk = connection.recv(65536)
+        if not chunk:
+            break
+        data += chunk
+    return data
+
+
+def test_http_1_0_is_answered_and_the_connection_closed(receiver: Receiver) -> None:
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR, version="1.0"))
+        reply = received(connection)
+    assert reply.split(b" ")[1] == b"200"
+    assert reply.endswith(OK)
+
+
+def test_a_post_without_a_content_type_is_taken(receiver: Receiver, redis_url: str) -> None:
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR))
+        assert received(connection, OK).startswith(b"HTTP/1.1 200 ")
+    assert len(deliveries(redis_url)) == 1
+
+
+def test_a_sender_that_asks_first_is_told_to_go_on(receiver: Receiver) -> None:
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR, "Expect: 100-continue").removesuffix(CDR))
+        assert received(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+        connection.sendall(CDR)
+        assert received(connection, OK).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_sender_that_asks_first_with_too_much_is_told_not_to(receiver: Receiver) -> None:
+    with connected(receiver) as connection:
+        connection.sendall(request(b"", "Expect: 100-continue", "Content-Length: 1000001", length=False))
+        reply = received(connection)
+    assert reply.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_chunked_body_is_taken(receiver: Receiver, redis_url: str) -> None:
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (CDR[:5], CDR[5:6], CDR[6:]))
+    with connected(receiver) as connection:
+        connection.sendall(request(b"", "Transfer-Encoding: chunked", length=False) + chunks + b"0\r\n\r\n")
+        assert received(connection, OK).startswith(b"HTTP/1.1 200 ")
+    assert deliveries(redis_url)[0].fields == {"ivruniqueid": "x"}
+
+
+def test_pipelined_posts_are_answered_in_their_order(receiver: Receiver, redis_url: str) -> None:
+    bodies = [b'{"ivruniqueid": "%d"}' % number for number in range(20)]
+    with connected(receiver) as connection:
+        connection.sendall(b"".join(map(request, bodies)) + request(b"[]", "Connection: close"))
+        replies = received(connection)
+    assert (replies.count(OK), replies.count(b'"2"')) == (20, 1)
+    assert [each.fields["ivruniqueid"] for each in deliveries(redis_url)] == [str(number) for number in range(20)]
+
+
+def test_a_body_in_small_pieces_is_whole(receiver: Receiver, redis_url: str) -> None:
+    with connected(receiver) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in request(CDR):
+            connection.sendall(bytes([byte]))
+        assert received(connection, OK).startswith(b"HTTP/1.1 200 ")
+    assert len(deliveries(redis_url)) == 1
+
+
+def test_a_sender_that_hangs_up_amid_its_body_leaves_nothing(receiver: Receiver, redis_url: str) -> None:
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR)[:-1])
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR))
+        received(connection, OK)
+    assert len(jobs(redis_url)) == 1
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_sender_of_too_much_reads_why_once_it_has_sent_it(receiver: Receiver, chunked: bool) -> None:
+    body = b"x" * 3_000_000
+    with connected(receiver) as connection:
+        if chunked:
+            head = request(b"", "Transfer-Encoding: chunked", length=False)
+            connection.sendall(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        else:
+            connection.sendall(request(body))
+        reply = received(connection)
+    assert reply.startswith(b"HTTP/1.1 413 ")
+    assert b'"err":"1"' in reply
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"POST / HTTP/9.9\r\n\r\n", b"\r\n\r\n\r\n\x00"]
+)
+def test_what_is_no_http_harms_nobody(receiver: Receiver, garbage: bytes) -> None:
+    with connected(receiver) as connection, suppress(OSError):
+        connection.sendall(garbage)
+        connection.shutdown(socket.SHUT_WR)
+        received(connection)
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR))
+        assert received(connection, OK).startswith(b"HTTP/1.1 200 ")
+
+
+def post_until_refused(port: int, acked: list[str], name: str) -> None:
+    """Post until the receiver takes no more, noting each id that was acked."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    with suppress(OSError, HTTPException):
+        for number in range(100_000):
+            connection.request("POST", ADDRESS, json.dumps({"ivruniqueid": f"{name}-{number}"}))
+            reply = connection.getresponse()
+            if reply.read() == OK:
+                acked.append(f"{name}-{number}")
+    connection.close()
+
+
+def test_a_stop_amid_a_burst_loses_nothing_that_was_acked(redis_url: str, tmp_path: Path) -> None:
+    acked: list[str] = []
+    with receiver_process(redis_url, tmp_path) as receiver, ThreadPoolExecutor(8) as pool:
+        senders = [pool.submit(post_until_refused, receiver.port, acked, str(name)) for name in range(8)]
+        deadline = time.monotonic() + 20
+        while len(acked) < 300 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        code = receiver.stop()
+        for sender in senders:
+            sender.result()
+    stored = {each.fields["ivruniqueid"] for each in deliveries(redis_url)}
+    assert (code, len(acked) >= 300, set(acked) - stored) == (0, True, set())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(receiver: Receiver, number: signal.Signals) -> None:
+    receiver.process.send_signal(number)
+    assert receiver.process.wait(20) == 0
+    assert "Traceback" not in receiver.log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_no_log_line_holds_the_secret(redis_url: str, tmp_path: Path, log_format: str) -> None:
+    with receiver_process(redis_url, tmp_path, CDR_LOG_FORMAT=log_format) as receiver:
+        for body in (CDR, b"nonsense", b"", b"x" * 1_000_001):
+            with connected(receiver) as connection:
+                connection.sendall(request(body, "Connection: close"))
+                received(connection)
+        with connected(receiver) as connection:
+            connection.sendall(f"BREW {ADDRESS} HTTP/1.1\r\n\r\n".encode())
+            received(connection)
+    log = receiver.log.read_text(encoding="utf-8")
+    assert "receiver listens" in log
+    assert SECRET not in log
+    assert "only-for-tests" not in log
+
+
+def test_two_receivers_share_an_address(redis_url: str, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "other").mkdir()
+    with (
+        receiver_process(redis_url, tmp_path, port, CDR_REUSE_PORT="1") as one,
+        receiver_process(redis_url, tmp_path / "other", port, CDR_REUSE_PORT="1"),
+    ):
+        acked: list[str] = []
+        for number in range(40):
+            post_once(port, str(number), acked)
+        one.stop()
+        for number in range(40, 50):
+            post_once(port, str(number), acked)
+    assert len(acked) == 50
+    assert {each.fields["ivruniqueid"] for each in deliveries(redis_url)} == set(acked)
+
+
+def post_once(port: int, call_id: str, acked: list[str]) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", ADDRESS, json.dumps({"ivruniqueid": call_id}))
+    if connection.getresponse().read() == OK:
+        acked.append(call_id)
+    connection.close()
+
+
+def test_a_port_that_is_taken_is_told_by_its_variable(redis_url: str, receiver: Receiver, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    second = Receiver(redis_url, tmp_path / "other" / "receiver.log", receiver.port)
+    assert second.process.wait(30) == 2
+    assert "CDR_PORT: cannot listen on" in second.log.read_text(encoding="utf-8")
+
+
+def test_port_0_is_any_free_port_and_is_told(redis_url: str, tmp_path: Path) -> None:
+    receiver = Receiver(redis_url, tmp_path / "receiver.log", 0, CDR_LOG_FORMAT="json")
+    receiver.wait_until_up()
+    lines = [json.loads(line) for line in receiver.log.read_text(encoding="utf-8").splitlines()]
+    receiver.port = next(line["port"] for line in lines if line["event"] == "receiver listens")
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR))
+        assert received(connection, OK).startswith(b"HTTP/1.1 200 ")
+    assert receiver.stop() == 0
+
+
+def test_a_missing_setting_is_told_by_its_variable(tmp_path: Path) -> None:
+    receiver = Receiver("", tmp_path / "receiver.log", 0)
+    assert receiver.process.wait(30) == 2
+    assert "CDR_REDIS_URL: is required" in receiver.log.read_text(encoding="utf-8")

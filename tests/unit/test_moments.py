@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cdr.moments import read_moment
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("30m", timedelta(minutes=30)),
+        ("2h", timedelta(hours=2)),
+        (" 7d ", timedelta(days=7)),
+        ("1w", timedelta(days=7)),
+    ],
+)
+def test_an_age_is_counted_back_from_now(text: str, ago: timedelta) -> None:
+    assert abs(datetime.now(UTC) - ago - read_moment(text)) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("text", ["2026-01-31T10:00:00Z", "2026-01-31T12:00:00+02:00", "20260131T100000+0000"])
+def test_an_iso_time_with_an_offset_is_that_moment(text: str) -> None:
+    assert read_moment(text) == datetime(2026, 1, 31, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["2026-01-31", "2026-01-31T00:00"])
+def test_an_iso_time_without_an_offset_is_local(text: str) -> None:
+    assert read_moment(text) == datetime(2026, 1, 31).astimezone()
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2x", "h", "-2h", "1000000000s", "999999w", "2026-13-01", "٢h"])
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="neither an ISO time nor an age"):
+        read_moment(text)

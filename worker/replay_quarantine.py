@@ -1,0 +1,116 @@
+"""Sends bodies of the quarantine through today's decoder and queues those that are CDRs now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from common.cdr import find_call_id
+from common.delivery import Delivery, QuarantinedBody
+from common.errors import NotACdr
+from common.job_queue import CDRS, LOAD_CDRS, NewJob
+from common.postgres import Database
+from common.redis_client import RedisClient
+from common.wire import BadElement, Element, Message, read_body
+from worker.kept_bodies import WholeBody, mark
+from worker.outbox import enqueue
+from worker.quarantine import keep
+
+CDRS_A_JOB = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Taken(NamedTuple):
+    """What a body holds for today's decoder: its CDRs, and the elements of its array that are none."""
+
+    deliveries: list[Delivery]
+    refused: list[QuarantinedBody]
+
+
+def decode(body: WholeBody) -> Taken:
+    """Read a kept body anew; raises Unreadable, or NotACdr when it holds no CDR at all."""
+    message = read_body(body.body, _content_type(body))
+    deliveries, refused = [], []
+    for place, element in enumerate(message.elements):
+        try:
+            deliveries.append(_delivery(body, message, place, element))
+        except NotACdr as error:
+            refused.append(_refused(body, message, element, error))
+    if not deliveries:
+        raise NotACdr(refused[0].error if refused else "an empty array")
+    return Taken(deliveries, refused)
+
+
+def replay_body(database: Database, connection: RedisClient, body: WholeBody) -> int:
+    """Queue the CDRs of a body, mark it as replayed, and return how many there were.
+
+    Its elements that are no CDR become kept bodies of their own. Run twice, or killed in between and run again, it
+    counts once: the deliveries' ids come from the body. Raises Rejected when it holds no CDR, QueueUnavailable,
+    DatabaseUnavailable.
+    """
+    taken = decode(body)
+    if taken.refused:
+        keep(database, taken.refused)
+    enqueue(connection, _jobs(taken.deliveries))
+    mark(database, [body.quarantine_id], "replayed")
+    return len(taken.deliveries)
+
+
+def count_cdrs(body: WholeBody) -> int:
+    """Return how many CDRs a replay would queue; raises Rejected when there is none."""
+    return len(decode(body).deliveries)
+
+
+def _content_type(body: WholeBody) -> str | None:
+    """Return the header whose charset counts: none for UTF-8, as which an element of an array is always kept."""
+    try:
+        body.body.decode()
+    except UnicodeDecodeError:
+        return body.headers.get("content-type")
+    return None
+
+
+def _delivery(body: WholeBody, message: Message, place: int, element: Element) -> Delivery:
+    if isinstance(element, BadElement):
+        raise NotACdr(element.error)
+    find_call_id(element.fields)
+    return Delivery(
+        _delivery_id(body),
+        place,
+        _received_at_us(body),
+        body.account,
+        _format(body, message),
+        element.fields,
+        element.notes,
+    )
+
+
+def _refused(body: WholeBody, message: Message, element: Element, error: NotACdr) -> QuarantinedBody:
+    text = element.text if isinstance(element, BadElement) else _encode(element.fields)
+    return QuarantinedBody(
+        _received_at_us(body), body.account, _format(body, message), error.reason, str(error), body.headers, text
+    )
+
+
+def _delivery_id(body: WholeBody) -> str:
+    """Derive an id from what makes the row unique, so that it is the same at every replay."""
+    return sha256(f"quarantine\0{body.account}\0".encode() + body.body).hexdigest()[:32]
+
+
+def _format(body: WholeBody, message: Message) -> str:
+    """Name the format as it came: elements of an array are kept as JSON, whatever the whole was."""
+    return body.format if message.format == "json" else message.format
+
+
+def _received_at_us(body: WholeBody) -> int:
+    return (body.received_at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _jobs(deliveries: list[Delivery]) -> list[NewJob]:
+    batches = [deliveries[start : start + CDRS_A_JOB] for start in range(0, len(deliveries), CDRS_A_JOB)]
+    return [NewJob(CDRS, LOAD_CDRS, (batch,), f"load {len(batch)}, from quarantine") for batch in batches]

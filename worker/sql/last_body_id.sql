@@ -1,0 +1,1 @@
+SELECT coalesce(max(quarantine_id), 0) FROM cdr.quarantine
