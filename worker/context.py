@@ -35,6 +35,8 @@ class Context:
 
     def __init__(self) -> None:
         self.process_id = os.getpid()
+        # When the worker may next do what follows its loads, on the monotonic clock.
+        self.follow_up_due = 0.0
         self.database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr worker")
         self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory())
 

@@ -20,7 +20,8 @@ import structlog
 from common.errors import RefusedByDatabase
 from common.postgres import Cursor, Database, statement
 
-ENTRIES_AT_ONCE = 4
+ENTRIES_AT_ONCE = 200
+CALLS_AT_ONCE = 4000
 MAX_STEPS = 32
 # A worker that folds for all others goes back to loading after so many rounds; whoever comes next goes on.
 MAX_ROUNDS = 50
@@ -62,7 +63,8 @@ def _take(cursor: Cursor) -> Touched:
     touched: Touched = {}
     if locked is None or not locked[0]:
         return touched
-    for call_keys, times in cursor.execute(statement("worker", "take_calls_to_fold"), {"limit": ENTRIES_AT_ONCE}):
+    bounds = {"entries": ENTRIES_AT_ONCE, "calls": CALLS_AT_ONCE}
+    for call_keys, times in cursor.execute(statement("worker", "take_calls_to_fold"), bounds):
         for call_key, time in zip(call_keys, times, strict=True):
             touched.setdefault(call_key, []).append(time)
     return touched

@@ -6,6 +6,7 @@ failed job, to be listed and replayed with `cdr failed`.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ from worker.outbox import enqueue, work_off
 from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.quarantine import keep
 from worker.scheduled_jobs import schedule_recordings
+
+FOLLOW_UP_SECONDS = 0.1
 
 _log = structlog.get_logger("worker.jobs")
 
@@ -106,8 +109,14 @@ def _count(loaded: int) -> None:
 
 
 def _after_commit() -> None:
-    """Do what follows a load. The rows stand, so a failure here is only logged: the scheduler does it again."""
+    """Do what follows a load: at once when there is little to do, for many loads together when there is much.
+
+    The rows stand, so a failure here is only logged. What is left is for the next load, or for the scheduler.
+    """
     here = context.current()
+    if time.monotonic() < here.follow_up_due:
+        return
+    here.follow_up_due = time.monotonic() + FOLLOW_UP_SECONDS
     try:
         work_off(here.database, here.redis)
     except CdrError as error:

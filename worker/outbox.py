@@ -32,6 +32,8 @@ def queue_waiting_recordings(database: Database, connection: RedisClient) -> int
             ).fetchall()
             if not rows:
                 return total
+            # Were this commit lost, the recordings would be queued again, which fetches once: it need not wait for the disk.
+            cursor.execute("SET LOCAL synchronous_commit = off")
             recording_ids = [recording_id for _, ids in rows for recording_id in ids]
             enqueue(connection, recording_jobs(recording_ids))
             cursor.execute(statement("worker", "delete_outbox"), {"outbox_ids": [row[0] for row in rows]})

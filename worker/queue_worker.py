@@ -20,6 +20,7 @@ from common.failed_jobs import Failure
 from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key
 from common.redis_client import translated
 from worker.leases import Lease, release
+from worker.split_jobs import split_if_deadly
 
 WORKER_TTL_SECONDS = 20
 STARTED_SECONDS = 86_400
@@ -60,8 +61,8 @@ class CdrWorker(SimpleWorker):
         """Run one job under a lease; when it could not be done for now, pause before the next."""
         self._setback = None
         with Lease(self.connection, queue.name, job.id):
-            execution = self.prepare_execution(job)
-            self.perform_job(job, queue, execution)
+            if not split_if_deadly(self.connection, queue.name, job):
+                self.perform_job(job, queue, self.prepare_execution(job))
         release(self.connection, queue.name, job.id)
         self.set_state(WorkerStatus.IDLE)
         if self._setback is None:

@@ -18,7 +18,8 @@ _log = structlog.get_logger("worker.sweep")
 
 # KEYS: leases, started registry, intermediate list, queue list. ARGV: the job's id, now in seconds, now as text.
 # The lease is checked again inside the script: a worker may have renewed it since. What is neither started nor queued
-# any more has ended, and only its lease goes.
+# any more has ended, and only its lease goes. A job whose worker died is counted, because it may be what killed it: the
+# second time it goes behind the others, and worker/split_jobs.py splits it later on.
 _RECOVER_LEASED = """
 local id, key = ARGV[1], 'rq:job:' .. ARGV[1]
 local score = redis.call('ZSCORE', KEYS[1], id)
@@ -36,7 +37,8 @@ if status ~= 'started' and taken == 0 then return 0 end
 redis.call('HSET', key, 'status', 'queued', 'enqueued_at', ARGV[3], 'started_at', '', 'worker_name', '')
 redis.call('PERSIST', key)
 redis.call('DEL', KEYS[3] .. ':first_seen:' .. id)
-redis.call('LPUSH', KEYS[4], id)
+local deaths = status == 'started' and redis.call('HINCRBY', key, 'deaths', 1) or 0
+redis.call(deaths > 1 and 'RPUSH' or 'LPUSH', KEYS[4], id)
 return 1
 """
 

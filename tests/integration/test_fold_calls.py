@@ -256,21 +256,36 @@ def test_what_a_crash_left_between_load_and_fold_is_worked_off(loader: Loader, d
     assert select(database_url, "SELECT * FROM cdr.outbox") == []
 
 
-def test_the_outbox_is_worked_off_however_much_waits(loader: Loader, database_url: str) -> None:
-    for place in range(3 * fold_calls.ENTRIES_AT_ONCE + 1):
+@pytest.mark.parametrize("bound", ["ENTRIES_AT_ONCE", "CALLS_AT_ONCE"])
+def test_the_outbox_is_worked_off_however_much_waits(
+    loader: Loader, database_url: str, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(fold_calls, bound, 3)
+    for place in range(10):
         loader.load_fields(leg(f"c{place}"))
 
-    assert loader.fold() == 3 * fold_calls.ENTRIES_AT_ONCE + 1
+    assert loader.fold() == 10
 
 
 def test_a_worker_folds_for_others_for_so_many_rounds_only(
     loader: Loader, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fold_calls, "MAX_ROUNDS", 2)
-    for place in range(3 * fold_calls.ENTRIES_AT_ONCE):
+    monkeypatch.setattr(fold_calls, "ENTRIES_AT_ONCE", 3)
+    for place in range(10):
         loader.load_fields(leg(f"c{place}"))
 
-    assert loader.fold() == 2 * fold_calls.ENTRIES_AT_ONCE
+    assert loader.fold() == 6
+
+
+def test_many_small_loads_are_folded_together(
+    loader: Loader, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold_calls, "MAX_ROUNDS", 1)
+    for place in range(10):
+        loader.load_fields(leg(f"c{place}"))
+
+    assert loader.fold() == 10
 
 
 def refuse_in_calls(url: str, call_id: str) -> None:

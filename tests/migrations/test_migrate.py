@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ import psycopg
 import pytest
 
 from cdr.embedded_postgres import EmbeddedPostgres
-from common.errors import ConfigurationError, DatabaseNotReady
+from common.errors import ConfigurationError, DatabaseNotReady, DatabaseUnavailable
 from common.partitions import make_partitions
 from common.postgres import Database
 from migrations import apply
@@ -123,6 +125,15 @@ def test_a_migrate_waits_for_another_only_so_long(database_url: str, monkeypatch
         other.execute("SELECT pg_advisory_lock(%s)", [apply._LOCK_KEY])
         with pytest.raises(DatabaseNotReady, match="another migrate"):
             migrate(database_url)
+
+
+def test_a_migrate_that_loses_its_connection_says_so(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(connection: psycopg.Connection) -> None:
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    monkeypatch.setattr(apply, "_make_ledger", cut)
+    with pytest.raises(DatabaseUnavailable):
+        migrate(empty_database_url)
 
 
 def test_a_database_that_cannot_hold_hebrew_is_refused(postgres_server: EmbeddedPostgres) -> None:
@@ -233,6 +244,29 @@ def test_a_cdr_is_unique_in_a_partition_that_was_made_later(database_url: str) -
     rows(database_url, "SELECT cdr.make_partition('2031-05-01')")
     with pytest.raises(psycopg.errors.UniqueViolation):
         insert_at(database_url, "2031-05-02")
+
+
+def test_a_partition_is_made_while_rows_of_its_month_come_in(database_url: str) -> None:
+    months = [f"2031-{month:02}-01" for month in range(1, 13)]
+    stop = threading.Event()
+
+    def insert() -> None:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            while not stop.is_set():
+                for month in months:
+                    connection.execute(INSERT.encode(), [str(uuid.uuid4()), month])
+
+    inserting = [threading.Thread(target=insert) for _ in range(3)]
+    for thread in inserting:
+        thread.start()
+    try:
+        made = [rows(database_url, "SELECT cdr.make_partition(%s)", month) for month in months]
+    finally:
+        stop.set()
+        for thread in inserting:
+            thread.join()
+    assert made == [[(True,)]] * 12
+    assert rows(database_url, "SELECT count(*) FROM cdr.cdrs_default") == [(0,)]
 
 
 def test_partitions_are_made_for_the_months_ahead(database_url: str) -> None:

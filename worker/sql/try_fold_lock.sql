@@ -1,2 +1,3 @@
--- One folder at a time; the lock ends with the transaction, so a killed folder leaves nothing behind.
-SELECT pg_try_advisory_xact_lock(hashtext('cdr.fold_calls'))
+-- One folder at a time; the lock ends with the transaction, so a killed folder leaves nothing behind. The commit need
+-- not wait for the disk: were it lost, the outbox would still hold what it folded.
+SELECT pg_try_advisory_xact_lock(hashtext('cdr.fold_calls')), set_config('synchronous_commit', 'off', true)

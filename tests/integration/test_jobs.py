@@ -1,0 +1,460 @@
+"""Every way in which a job can end, seen from within the process: done, put back, set aside, failed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from loading import delivery, execute, leg, select
+from rq.exceptions import StopRequested
+
+from cdr.embedded_server import free_port
+from common.delivery import QuarantinedBody
+from common.errors import ConfigurationError, DatabaseUnavailable, QueueUnavailable
+from common.job_queue import (
+    CDRS,
+    COUNTERS_KEY,
+    FETCH_RECORDINGS,
+    KEEP_BODIES,
+    LOAD_CDRS,
+    PAYLOAD_VERSION,
+    RECORDINGS,
+    NewJob,
+    failed_key,
+    job_key,
+    queue_key,
+)
+from common.postgres import Database
+from common.requeue import Moved, move_to_queue
+from worker import context, jobs, leases, queue_worker, sweep
+from worker.leases import Lease, lease_key
+from worker.outbox import enqueue, work_off
+from worker.queue_worker import CdrWorker, work
+from worker.scheduled_jobs import move_due_jobs, schedule, schedule_recordings, scheduled_key
+from worker.scheduler import Scheduler, Task
+from worker.sweep import Sweeper
+
+INTERMEDIATE = f"{queue_key(CDRS)}:intermediate"
+
+
+@pytest.fixture
+def connection(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def settings(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the job functions the test's own servers, and signals back to whoever had them."""
+    monkeypatch.setenv("CDR_DATABASE_URL", database_url)
+    monkeypatch.setenv("CDR_REDIS_URL", redis_url)
+    monkeypatch.setenv("CDR_RECORDINGS_URL", tmp_path.as_uri())
+    monkeypatch.setattr(context._Kept, "context", None)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    if context._Kept.context is not None:
+        context._Kept.context.database.close()
+        context._Kept.context.redis.close()
+
+
+def queue(connection: Any, function: str, *arguments: Any) -> str:
+    name = RECORDINGS if function == FETCH_RECORDINGS else CDRS
+    job = NewJob(name, function, arguments, "a test's")
+    enqueue(connection, [job])
+    return job.job_id
+
+
+def run(connection: Any, jobs_to_run: int = 1, name: str = CDRS) -> CdrWorker:
+    worker = CdrWorker([name], connection=connection)
+    worker.work(burst=True, max_jobs=jobs_to_run, logging_level="CRITICAL")
+    return worker
+
+
+def queued(connection: Any, name: str = CDRS) -> list[str]:
+    return [job_id.decode() for job_id in connection.lrange(queue_key(name), 0, -1)]
+
+
+def failed(connection: Any) -> list[str]:
+    return [job_id.decode() for job_id in connection.zrange(failed_key(CDRS), 0, -1)]
+
+
+def loaded(url: str) -> set[str]:
+    return {row["call_id"] for row in select(url, "SELECT call_id FROM cdr.cdrs")}
+
+
+def meta(connection: Any, job_id: str) -> str:
+    return (connection.hget(job_key(job_id), "meta") or b"").decode()
+
+
+def test_a_job_is_loaded_and_counted(connection: redis.Redis, database_url: str) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg("a")), delivery(leg("b"))])
+    run(connection)
+    assert (loaded(database_url), connection.hget(COUNTERS_KEY, "loaded")) == ({"a", "b"}, b"2")
+
+
+def test_a_loaded_job_leaves_no_lease(connection: redis.Redis) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    run(connection)
+    assert connection.zcard(lease_key(CDRS)) == 0
+
+
+def test_a_job_without_a_database_is_put_back(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDR_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/cdr")
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    queue(connection, LOAD_CDRS, [delivery(leg("b"))])
+    run(connection)
+    assert (queued(connection)[0], failed(connection)) == (job_id, [])
+
+
+def test_the_pause_grows_while_a_failure_lasts(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDR_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/cdr")
+    queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    worker = run(connection, jobs_to_run=2)
+    assert worker._pause_seconds == 4 * queue_worker.FIRST_PAUSE_SECONDS
+
+
+def test_a_success_ends_the_growing_of_the_pause(connection: redis.Redis) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    worker = CdrWorker([CDRS], connection=connection)
+    worker._pause_seconds = 3.0
+    worker.work(burst=True, logging_level="CRITICAL")
+    assert worker._pause_seconds == queue_worker.FIRST_PAUSE_SECONDS
+
+
+def test_a_newer_payload_goes_to_the_end_of_the_queue(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = queue(connection, LOAD_CDRS, [])
+    older = queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    monkeypatch.setattr(jobs, "PAYLOAD_VERSION", PAYLOAD_VERSION - 1)
+    run(connection)
+    assert queued(connection) == [older, newer]
+
+
+@pytest.mark.parametrize("stop", [StopRequested, SystemExit, KeyboardInterrupt])
+def test_a_job_in_which_the_worker_is_stopped_is_put_back(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise stop
+
+    monkeypatch.setattr(jobs, "load", stopped)
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    worker = CdrWorker([CDRS], connection=connection)
+    worker.work(logging_level="CRITICAL")
+    assert (queued(connection), failed(connection)) == ([job_id], [])
+
+
+def test_a_payload_that_is_none_of_ours_is_a_failed_job(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [{"not": "a delivery"}])
+    run(connection)
+    assert failed(connection) == [job_id]
+    assert "not_loadable" in meta(connection, job_id)
+
+
+def test_arguments_that_are_none_of_ours_are_a_failed_job(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS)
+    run(connection)
+    assert "TypeError" in meta(connection, job_id)
+
+
+def test_a_refused_cdr_fails_alone(connection: redis.Redis, database_url: str) -> None:
+    execute(database_url, "ALTER TABLE cdr.cdrs ADD CONSTRAINT of_a_user CHECK (call_id <> 'bad')")
+    bad = delivery(leg("bad"))
+    queue(connection, LOAD_CDRS, [delivery(leg("a")), bad, delivery(leg("b"))])
+    run(connection, jobs_to_run=2)
+    assert (loaded(database_url), failed(connection)) == ({"a", "b"}, [f"{bad.delivery_id}-0"])
+
+
+def test_a_batch_that_runs_twice_sets_a_cdr_aside_once(connection: redis.Redis, database_url: str) -> None:
+    execute(database_url, "ALTER TABLE cdr.cdrs ADD CONSTRAINT of_a_user CHECK (call_id <> 'bad')")
+    batch = [delivery(leg("a")), delivery(leg("bad"))]
+    for _ in range(2):
+        queue(connection, LOAD_CDRS, batch)
+    run(connection, jobs_to_run=4)
+    assert (queued(connection), len(failed(connection))) == ([], 1)
+
+
+def test_what_names_no_call_fails_alone(connection: redis.Redis, database_url: str) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg("a")), delivery({"ivruniqueid": ""})])
+    run(connection, jobs_to_run=2)
+    [job_id] = failed(connection)
+    assert loaded(database_url) == {"a"}
+    assert "not_a_cdr" in meta(connection, job_id)
+
+
+@pytest.mark.parametrize("error", [QueueUnavailable("away"), DatabaseUnavailable("away")])
+def test_a_load_whose_aftermath_fails_is_a_load(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(jobs, "work_off", fail)
+    queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    run(connection)
+    assert (loaded(database_url), queued(connection), failed(connection)) == ({"a"}, [], [])
+
+
+def test_bodies_are_kept(connection: redis.Redis, database_url: str) -> None:
+    queue(connection, KEEP_BODIES, [QuarantinedBody(1, "acme", "json", "unreadable", "why", {}, b"\x00{")])
+    run(connection)
+    assert [row["body"] for row in select(database_url, "SELECT body FROM cdr.quarantine")] == [b"\x00{"]
+
+
+def test_a_recording_that_may_not_be_fetched_is_closed(connection: redis.Redis, database_url: str) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg("a", record="http://127.0.0.1:1/1.mp3"))])
+    run(connection)
+    run(connection, name=RECORDINGS)
+    assert [row["status"] for row in select(database_url, "SELECT status FROM cdr.recordings")] == ["refused"]
+
+
+def test_recordings_that_wait_are_queued_32_in_a_job(connection: redis.Redis, database_url: str) -> None:
+    execute(database_url, "INSERT INTO cdr.outbox (kind, recording_ids) VALUES ('recordings', %s)", list(range(70)))
+    database = Database(database_url, "test")
+    assert work_off(database, connection) == 70
+    database.close()
+    assert (len(queued(connection, RECORDINGS)), select(database_url, "SELECT FROM cdr.outbox")) == (3, [])
+
+
+def test_recordings_stay_in_the_outbox_while_redis_is_away(database_url: str) -> None:
+    execute(database_url, "INSERT INTO cdr.outbox (kind, recording_ids) VALUES ('recordings', '{1}')")
+    database = Database(database_url, "test")
+    with redis.Redis(port=free_port()) as away, pytest.raises(QueueUnavailable):
+        work_off(database, away)
+    database.close()
+    assert len(select(database_url, "SELECT FROM cdr.outbox")) == 1
+
+
+def test_a_recording_that_must_wait_gets_a_job_of_its_own(connection: redis.Redis) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    schedule_recordings(connection, [(1, soon), (2, soon)])
+    assert connection.zcard(scheduled_key(RECORDINGS)) == 2
+
+
+def test_jobs_that_are_due_are_moved_in_the_order_of_their_time(connection: redis.Redis) -> None:
+    now = datetime.now(UTC)
+    scheduled = [NewJob(RECORDINGS, FETCH_RECORDINGS, ([number],), "fetch") for number in range(3)]
+    for job, minutes in zip(scheduled, (-1, -2, 1), strict=True):
+        schedule(connection, job, now + timedelta(minutes=minutes))
+    assert move_due_jobs(connection) == 2
+    assert queued(connection, RECORDINGS) == [scheduled[1].job_id, scheduled[0].job_id]
+
+
+def test_a_job_whose_data_is_gone_only_leaves_the_set(connection: redis.Redis) -> None:
+    connection.zadd("some set", {"gone": 1})
+    assert move_to_queue(connection, "some set", CDRS, ["gone", "never there"], front=True) == Moved(0, 1)
+    assert connection.exists("some set") == 0
+
+
+def test_a_job_is_moved_to_the_front_when_asked(connection: redis.Redis) -> None:
+    first, second = (queue(connection, LOAD_CDRS, []) for _ in range(2))
+    connection.lrem(queue_key(CDRS), 0, second)
+    connection.zadd("some set", {second: 1})
+    move_to_queue(connection, "some set", CDRS, [second], front=True)
+    assert queued(connection) == [second, first]
+
+
+def test_a_worker_listens_to_one_queue(connection: redis.Redis) -> None:
+    with pytest.raises(ConfigurationError, match="one queue"):
+        CdrWorker([CDRS, RECORDINGS], connection=connection)
+
+
+def test_a_worker_without_redis_ends_with_an_error() -> None:
+    with redis.Redis(port=free_port()) as away:
+        assert work(CDRS, away) == 1
+
+
+def test_a_worker_that_is_told_to_stop_ends_well(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CdrWorker, "work", lambda *_, **__: True)
+    assert work(CDRS, connection) == 0
+
+
+def test_abandoned_jobs_are_left_to_the_sweep(connection: redis.Redis) -> None:
+    worker = CdrWorker([CDRS], connection=connection)
+    worker.clean_registries()
+    assert not worker.should_run_maintenance_tasks
+
+
+def test_a_pause_ends_when_the_worker_is_told_to_stop(connection: redis.Redis) -> None:
+    worker = CdrWorker([CDRS], connection=connection)
+    worker._pause_seconds = 60.0
+    threading.Timer(0.05, lambda: setattr(worker, "_stop_requested", True)).start()
+    began = time.monotonic()
+    worker._pause(DatabaseUnavailable("away"))
+    assert time.monotonic() - began < 10
+
+
+def until(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_lease_is_renewed_while_its_job_runs(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
+    with Lease(connection, CDRS, "job"):
+        connection.delete(lease_key(CDRS))
+        until(lambda: (connection.zscore(lease_key(CDRS), "job") or 0) > time.time())
+
+
+def test_a_lease_that_cannot_be_renewed_does_not_end_its_job(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
+    lease = Lease(connection, CDRS, "job")
+    with lease:
+        connection.delete(lease_key(CDRS))
+        connection.set(lease_key(CDRS), "of another type")
+        until(lambda: "lease not renewed" in capsys.readouterr().out)
+        connection.delete(lease_key(CDRS))
+        until(lambda: connection.zscore(lease_key(CDRS), "job"))
+
+
+def test_a_started_job_whose_lease_ran_out_is_put_back(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [])
+    connection.delete(queue_key(CDRS))
+    connection.hset(job_key(job_id), "status", "started")
+    connection.zadd(f"rq:executions:{job_id}", {"execution": 1})
+    connection.zadd(f"rq:wip:{CDRS}", {f"{job_id}:execution": time.time() + 1000})
+    connection.zadd(lease_key(CDRS), {job_id: time.time() - 1})
+
+    assert Sweeper(connection).sweep() == 1
+
+    assert queued(connection) == [job_id]
+    assert connection.zcard(f"rq:wip:{CDRS}") == connection.zcard(lease_key(CDRS)) == 0
+
+
+def test_a_taken_job_is_put_back_after_the_time_of_a_lease(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queue(connection, LOAD_CDRS, [])
+    connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    sweeper = Sweeper(connection)
+    assert (sweeper.sweep(), queued(connection)) == (0, [])
+    monkeypatch.setattr(sweep, "LEASE_SECONDS", 0)
+    until(lambda: sweeper.sweep() == 1)
+    assert queued(connection) == [job_id]
+
+
+def test_a_taken_job_that_was_started_meanwhile_is_forgotten(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue(connection, LOAD_CDRS, [])
+    connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    sweeper = Sweeper(connection)
+    sweeper.sweep()
+    connection.delete(INTERMEDIATE)
+    sweeper.sweep()
+    assert sweeper._taken_since == {}
+
+
+def die(connection: Any, job_id: str) -> None:
+    """Leave a job as a worker does that dies in the middle of it, and sweep."""
+    connection.lrem(queue_key(CDRS), 0, job_id)
+    connection.hset(job_key(job_id), "status", "started")
+    connection.zadd(lease_key(CDRS), {job_id: time.time() - 1})
+    assert Sweeper(connection).sweep() == 1
+
+
+def test_a_job_whose_worker_died_is_first_the_first_time_and_last_then(connection: redis.Redis) -> None:
+    deadly, other = (queue(connection, LOAD_CDRS, []) for _ in range(2))
+    die(connection, deadly)
+    after_one = queued(connection)
+    die(connection, deadly)
+    assert (after_one, queued(connection)) == ([deadly, other], [other, deadly])
+
+
+def test_a_batch_whose_worker_died_three_times_is_split(connection: redis.Redis, database_url: str) -> None:
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
+    for _ in range(3):
+        die(connection, job_id)
+    run(connection)
+    assert (len(queued(connection)), connection.exists(job_key(job_id)), connection.llen(INTERMEDIATE)) == (2, 0, 0)
+    run(connection, jobs_to_run=2)
+    assert loaded(database_url) == {"a", "b", "c"}
+
+
+def test_a_batch_whose_worker_died_twice_is_run_as_it_is(connection: redis.Redis, database_url: str) -> None:
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
+    for _ in range(2):
+        die(connection, job_id)
+    run(connection)
+    assert loaded(database_url) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("arguments", [([delivery(leg("a"))],), ([],), ("text",), ()])
+def test_what_cannot_be_split_is_run_as_it_is(connection: redis.Redis, arguments: tuple[Any, ...]) -> None:
+    job_id = queue(connection, LOAD_CDRS, *arguments)
+    for _ in range(3):
+        die(connection, job_id)
+    run(connection)
+    assert (queued(connection), connection.llen(INTERMEDIATE)) == ([], 0)
+
+
+def test_a_context_is_not_shared_over_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = context.current()
+    assert context.current() is ours
+    monkeypatch.setattr(ours, "process_id", os.getpid() + 1)
+    assert context.current() is not ours
+
+
+def run_scheduler(connection: Any, url: str, *tasks: Task) -> None:
+    """Run a scheduler with these tasks only, until one of them tells the process to stop."""
+    database = Database(url, "test")
+    scheduler = Scheduler(database, connection)
+    scheduler._tasks = list(tasks)
+    scheduler.run()
+    database.close()
+
+
+class Turns:
+    """Counts its turns, and tells the process to stop at the last one."""
+
+    def __init__(self, last: int) -> None:
+        self.times: list[float] = []
+        self._last = last
+
+    def __call__(self) -> None:
+        self.times.append(time.monotonic())
+        if len(self.times) == self._last:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_task_has_its_turn_every_so_many_seconds(connection: redis.Redis, database_url: str) -> None:
+    turns = Turns(3)
+    run_scheduler(connection, database_url, Task("a", 0.1, turns))
+    assert turns.times[2] - turns.times[0] >= 0.2
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("away"), ZeroDivisionError("a bug of ours")])
+def test_a_task_that_fails_does_not_stop_the_others(
+    connection: redis.Redis, database_url: str, error: Exception
+) -> None:
+    failures = []
+
+    def fail() -> None:
+        failures.append(1)
+        raise error
+
+    turns = Turns(5)
+    run_scheduler(connection, database_url, Task("broken", 0.0, fail), Task("a", 0.02, turns))
+    assert (len(turns.times), len(failures)) == (5, 1)
+
+
+def test_a_task_for_each_hour_is_tried_again_within_a_minute(connection: redis.Redis, database_url: str) -> None:
+    def fail() -> None:
+        raise DatabaseUnavailable("away")
+
+    task = Task("partitions", 3600.0, fail)
+    run_scheduler(connection, database_url, task, Task("a", 60, Turns(1)))
+    assert task.due_at - time.monotonic() <= 60

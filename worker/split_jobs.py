@@ -1,0 +1,55 @@
+"""Splits a batch whose workers keep dying, so that what kills them is found and its neighbours are done.
+
+The sweep counts the deaths in the job's hash. A job that cannot be split further is tried for ever, behind the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from rq.job import Job
+
+from common.job_queue import PAYLOAD_VERSION, JobSerializer, NewJob, queue_key
+from common.redis_client import RedisClient, translated
+
+DEATHS_BEFORE_SPLIT = 3
+
+_log = structlog.get_logger("worker.split_jobs")
+
+
+def split_if_deadly(connection: RedisClient, queue: str, job: Job) -> bool:
+    """Replace a job whose worker died three times by two that share its batch; tell whether that was done.
+
+    The job must have been taken by this worker and not started yet. Raises QueueUnavailable.
+    """
+    with translated():
+        deaths = int(connection.hget(job.key, "deaths") or 0)
+    halves = _halves(queue, job) if deaths >= DEATHS_BEFORE_SPLIT else []
+    if not halves:
+        return False
+    with translated(), connection.pipeline(transaction=True) as pipeline:
+        for command in [command for half in halves for command in half.commands()]:
+            pipeline.execute_command(*command)
+        pipeline.lrem(f"{queue_key(queue)}:intermediate", 0, job.id)
+        pipeline.delete(job.key)
+        pipeline.execute()
+    _log.warning("deadly batch split", job_id=job.id, deaths=deaths)
+    return True
+
+
+def _halves(queue: str, job: Job) -> list[NewJob]:
+    """Return two jobs for the halves of a job's batch; none when it is no batch of ours that can be split."""
+    function, batch = _read(job)
+    middle = len(batch) // 2
+    if not middle:
+        return []
+    return [NewJob(queue, function, (part,), "half of a deadly batch") for part in (batch[:middle], batch[middle:])]
+
+
+def _read(job: Job) -> tuple[str, list[Any]]:
+    try:
+        function, _, (version, batch), _ = JobSerializer.loads(job.data)
+    except (ValueError, TypeError):
+        return "", []
+    return function, batch if version == PAYLOAD_VERSION and isinstance(batch, list) else []
