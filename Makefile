@@ -13,8 +13,9 @@ up: $(VENV)/.up
 env:
 	@"$(PYTHON)" deploy/make_env.py
 
+# A file's tests stay in one process: those of docker compose share one stack.
 test: $(VENV)/.dev
-	"$(VENV)/bin/python" -m pytest --numprocesses auto --dist loadgroup $(ARGS)
+	"$(VENV)/bin/python" -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	"$(VENV)/bin/ruff" check .

@@ -13,8 +13,7 @@ from urllib.request import urlopen
 import pytest
 from compose_stack import ROOT, ComposeStack, environment, wait_until
 
-# One stack for all: tests that run side by side are kept in one process by the group.
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("compose")]
+pytestmark = pytest.mark.timeout(1200)
 
 COUNT = 4000
 # Enough for the queue to hold a backlog, few enough for most of the load to be still to come.
