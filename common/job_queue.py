@@ -86,9 +86,14 @@ class CdrJob(Job):
 
     def __init__(self, id: str | None = None, connection: Any = None, serializer: Any = None) -> None:  # noqa: A002, ARG002 - RQ's names
         super().__init__(id, connection=connection, serializer=JobSerializer)
+        # How many CDRs it says that it carries, 0 when it is no load job; how many workers died with it.
+        self.cdrs = 0
+        self.deaths = 0
 
     def restore(self, raw_data: dict[bytes, bytes]) -> Any:
         """Take what Redis holds of the job, without what could run or fetch something."""
+        self.cdrs = _count(raw_data.get(b"cdrs"))
+        self.deaths = _count(raw_data.get(b"deaths"))
         return super().restore({name: value for name, value in raw_data.items() if name not in _DANGEROUS_FIELDS})
 
     @property
@@ -160,7 +165,13 @@ class NewJob:
             "timeout": NO_TIMEOUT,
             "result_ttl": RESULT_TTL_SECONDS,
             "failure_ttl": KEEP_FOR_EVER,
+            # Not RQ's: how many CDRs a load job carries, so that a worker knows how many such jobs make a transaction.
+            **({"cdrs": len(self.arguments[0])} if self._is_batch else {}),
         }
+
+    @property
+    def _is_batch(self) -> bool:
+        return self.function == LOAD_CDRS and bool(self.arguments) and isinstance(self.arguments[0], list)
 
 
 def read_call(data: bytes) -> tuple[str, list[Any]]:
@@ -191,6 +202,11 @@ def queue_key(queue: str) -> str:
     return f"rq:queue:{queue}"
 
 
+def intermediate_key(queue: str) -> str:
+    """Return the key of the list in which RQ keeps the ids of jobs that were taken and have not been started."""
+    return f"{queue_key(queue)}:intermediate"
+
+
 def failed_key(queue: str) -> str:
     """Return the key of the sorted set in which RQ keeps the ids of a queue's failed jobs."""
     return f"rq:failed:{queue}"
@@ -207,6 +223,10 @@ def first_seen_key(queue: str, job_id: str) -> str:
     A job that still has it when it is moved again is failed at once, so it goes whenever a job is queued.
     """
     return f"rq:queue:{queue}:intermediate:first_seen:{job_id}"
+
+
+def _count(raw: bytes | None) -> int:
+    return int(raw) if raw is not None and raw.isdigit() else 0
 
 
 def _flatten(mapping: dict[str, Any]) -> list[Any]:

@@ -19,7 +19,7 @@ from common.job_queue import CDRS, COUNTERS_KEY, LAST_LOADED_FIELD, LOAD_CDRS, P
 from common.redis_client import translated
 from worker import context
 from worker.fetch_recording import fetch_recordings as fetch
-from worker.load_cdrs import Refused, gather, load
+from worker.load_cdrs import Refused, gather, load, load_all
 from worker.outbox import enqueue, work_off
 from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.quarantine import keep
@@ -42,6 +42,25 @@ def load_cdrs(version: int, batch: list[Any]) -> None:
         raise refused[0].error
     _set_aside(refused)
     _count(loaded=len(deliveries) - sum(len(each.deliveries) for each in refused))
+    _after_commit()
+
+
+def load_batches(payloads: list[tuple[int, list[Any]]]) -> None:
+    """Load the batches of several jobs, given by their arguments, in one transaction: all or none.
+
+    Raises whatever keeps one of them from being loaded; each is then for `load_cdrs` alone.
+    """
+    deliveries: list[Delivery] = []
+    for version, batch in payloads:
+        _check(version)
+        deliveries += _rebuild(batch, list[Delivery])
+    here = context.current()
+    here.refresh()
+    enriched, refused = _enrich_each(deliveries, here.knowledge)
+    if refused:
+        raise refused[0].error
+    load_all(here.database, gather(enriched), here.knowledge)
+    _count(loaded=len(deliveries))
     _after_commit()
 
 

@@ -25,14 +25,14 @@ def lease_key(queue: str) -> str:
 
 
 class Lease:
-    """A lease on one job, renewed by a thread of its own while the `with` block runs."""
+    """A lease on the jobs at hand, renewed by a thread of its own while the `with` block runs."""
 
-    def __init__(self, connection: RedisClient, queue: str, job_id: str) -> None:
+    def __init__(self, connection: RedisClient, queue: str, *job_ids: str) -> None:
         self._connection = connection
         self._key = lease_key(queue)
-        self._job_id = job_id
+        self._job_ids = job_ids
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_ended, name=f"lease {job_id}", daemon=True)
+        self._thread = threading.Thread(target=self._renew_until_ended, name="lease", daemon=True)
 
     def __enter__(self) -> None:
         self._renew()
@@ -49,14 +49,14 @@ class Lease:
                 self._renew()
             except QueueUnavailable as error:
                 # The job goes on: if the lease runs out it is run twice, which loads once.
-                _log.warning("lease not renewed", job_id=self._job_id, error=str(error))
+                _log.warning("lease not renewed", job_ids=self._job_ids, error=str(error))
 
     def _renew(self) -> None:
         with translated():
-            self._connection.zadd(self._key, {self._job_id: time.time() + LEASE_SECONDS})
+            self._connection.zadd(self._key, dict.fromkeys(self._job_ids, time.time() + LEASE_SECONDS))
 
 
-def release(connection: RedisClient, queue: str, job_id: str) -> None:
-    """Give up a lease once its job has ended or is back in its queue."""
+def release(connection: RedisClient, queue: str, *job_ids: str) -> None:
+    """Give up leases once their jobs have ended or are back in their queue."""
     with translated():
-        connection.zrem(lease_key(queue), job_id)
+        connection.zrem(lease_key(queue), *job_ids)

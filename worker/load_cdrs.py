@@ -57,14 +57,22 @@ def load(database: Database, records: list[Record], knowledge: Knowledge) -> lis
     if not records:
         return []
     try:
-        with database.transaction() as cursor:
-            _load_together(cursor, records, knowledge)
+        load_all(database, records, knowledge)
     except (Permanent, Rejected) as error:
         if len(records) == 1:
             return [Refused(records[0].deliveries, error)]
         middle = len(records) // 2
         return load(database, records[:middle], knowledge) + load(database, records[middle:], knowledge)
     return []
+
+
+def load_all(database: Database, records: list[Record], knowledge: Knowledge) -> None:
+    """Load all records in one transaction, or none.
+
+    Raises Permanent or Rejected when one of them cannot be loaded, DatabaseUnavailable or DatabaseNotReady.
+    """
+    with database.transaction() as cursor:
+        _load_together(cursor, records, knowledge)
 
 
 def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) -> None:

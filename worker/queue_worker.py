@@ -19,6 +19,8 @@ from common.failed_index import note_failure
 from common.failed_jobs import Failure
 from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key
 from common.redis_client import translated
+from worker.companions import finish, return_to_queue, take_companions
+from worker.jobs import load_batches
 from worker.leases import Lease, release
 from worker.split_jobs import split_if_deadly
 
@@ -58,17 +60,57 @@ class CdrWorker(SimpleWorker):
         self._setback: CdrError | None = None
 
     def execute_job(self, job: Any, queue: Queue) -> None:
-        """Run one job under a lease; when it could not be done for now, pause before the next."""
+        """Run a job, and with a load job those behind it; when it could not be done for now, pause before the next."""
         self._setback = None
-        with Lease(self.connection, queue.name, job.id):
-            if not split_if_deadly(self.connection, queue.name, job):
-                self.perform_job(job, queue, self.prepare_execution(job))
-        release(self.connection, queue.name, job.id)
+        # A signal to stop now lets the jobs at hand end; this is what RQ looks at.
+        self._state = WorkerStatus.BUSY
+        jobs = [job, *take_companions(self.connection, queue.name, job)]
+        job_ids = [each.id for each in jobs]
+        with Lease(self.connection, queue.name, *job_ids):
+            if not self._load_together(jobs, queue):
+                self._run_alone(jobs, queue)
+        release(self.connection, queue.name, *job_ids)
         self.set_state(WorkerStatus.IDLE)
         if self._setback is None:
             self._pause_seconds = FIRST_PAUSE_SECONDS
         else:
             self._pause(self._setback)
+
+    def _load_together(self, jobs: list[Any], queue: Queue) -> bool:
+        """Load the batches of all jobs in one transaction; tell whether they are done with for now.
+
+        They are not when one of them cannot be loaded: which one, and why, shows when each is run alone.
+        """
+        if not jobs[0].cdrs or jobs[0].deaths:
+            return False
+        try:
+            load_batches([job.args for job in jobs])
+        except NewerPayload:
+            # It goes to the end of the queue, and the others need not wait for it.
+            return False
+        except Transient as error:
+            self._setback = error
+            return_to_queue(self.connection, queue.name, jobs)
+            return True
+        except (StopRequested, SystemExit, KeyboardInterrupt):
+            # A signal to stop arrived in mid-load: nobody has to wait for the leases to run out.
+            self._stop_requested = True
+            return_to_queue(self.connection, queue.name, jobs)
+            return True
+        except Exception as error:  # noqa: BLE001 - running each alone decides what becomes of it
+            _log.info("run one by one", jobs=len(jobs), error=str(error))
+            return False
+        finish(self.connection, queue.name, self.key, jobs)
+        return True
+
+    def _run_alone(self, jobs: list[Any], queue: Queue) -> None:
+        """Run each job as RQ does, until told to stop or held up."""
+        for place, job in enumerate(jobs):
+            if self._setback is not None or self._stop_requested:
+                return_to_queue(self.connection, queue.name, jobs[place:])
+                return
+            if not split_if_deadly(self.connection, queue.name, job):
+                self.perform_job(job, queue, self.prepare_execution(job))
 
     @property
     def told_to_stop(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from common.job_queue import PAYLOAD_VERSION, CdrJob, JobSerializer, NewJob, queue_key
+from common.job_queue import PAYLOAD_VERSION, CdrJob, JobSerializer, NewJob, intermediate_key
 from common.redis_client import RedisClient, translated
 
 DEATHS_BEFORE_SPLIT = 3
@@ -22,18 +22,16 @@ def split_if_deadly(connection: RedisClient, queue: str, job: CdrJob) -> bool:
 
     The job must have been taken by this worker and not started yet. Raises QueueUnavailable.
     """
-    with translated():
-        deaths = int(connection.hget(job.key, "deaths") or 0)
-    halves = _halves(queue, job) if deaths >= DEATHS_BEFORE_SPLIT else []
+    halves = _halves(queue, job) if job.deaths >= DEATHS_BEFORE_SPLIT else []
     if not halves:
         return False
     with translated(), connection.pipeline(transaction=True) as pipeline:
         for command in [command for half in halves for command in half.commands()]:
             pipeline.execute_command(*command)
-        pipeline.lrem(f"{queue_key(queue)}:intermediate", 0, job.id)
+        pipeline.lrem(intermediate_key(queue), 0, job.id)
         pipeline.delete(job.key)
         pipeline.execute()
-    _log.warning("deadly batch split", job_id=job.id, deaths=deaths)
+    _log.warning("deadly batch split", job_id=job.id, deaths=job.deaths)
     return True
 
 

@@ -10,7 +10,7 @@ import time
 
 import structlog
 
-from common.job_queue import QUEUES, queue_key, timestamp
+from common.job_queue import QUEUES, intermediate_key, queue_key, timestamp
 from common.redis_client import RedisClient, translated
 from worker.leases import LEASE_SECONDS, lease_key
 
@@ -37,7 +37,7 @@ if status ~= 'started' and taken == 0 then return 0 end
 redis.call('HSET', key, 'status', 'queued', 'enqueued_at', ARGV[3], 'started_at', '', 'worker_name', '')
 redis.call('PERSIST', key)
 redis.call('DEL', KEYS[3] .. ':first_seen:' .. id)
-local deaths = status == 'started' and redis.call('HINCRBY', key, 'deaths', 1) or 0
+local deaths = redis.call('HINCRBY', key, 'deaths', 1)
 redis.call(deaths > 1 and 'RPUSH' or 'LPUSH', KEYS[4], id)
 return 1
 """
@@ -77,12 +77,12 @@ class Sweeper:
     def _sweep_leases(self, queue: str) -> int:
         now = time.time()
         ran_out: list[bytes] = self._connection.zrangebyscore(lease_key(queue), 0, now)
-        keys = [lease_key(queue), f"rq:wip:{queue}", _intermediate(queue), queue_key(queue)]
+        keys = [lease_key(queue), f"rq:wip:{queue}", intermediate_key(queue), queue_key(queue)]
         return sum(int(self._recover_leased(keys=keys, args=[job_id, now, timestamp()])) for job_id in ran_out)
 
     def _sweep_taken(self, queue: str) -> int:
         now = time.monotonic()
-        taken: list[bytes] = self._connection.lrange(_intermediate(queue), 0, -1)
+        taken: list[bytes] = self._connection.lrange(intermediate_key(queue), 0, -1)
         seen = {(queue, job_id.decode()) for job_id in taken}
         for key in [key for key in self._taken_since if key[0] == queue and key not in seen]:
             del self._taken_since[key]
@@ -93,9 +93,5 @@ class Sweeper:
         return recovered
 
     def _put_back(self, queue: str, job_id: str) -> int:
-        keys = [lease_key(queue), _intermediate(queue), queue_key(queue)]
+        keys = [lease_key(queue), intermediate_key(queue), queue_key(queue)]
         return int(self._recover_taken(keys=keys, args=[job_id, timestamp()]))
-
-
-def _intermediate(queue: str) -> str:
-    return f"{queue_key(queue)}:intermediate"

@@ -34,7 +34,7 @@ from common.job_queue import (
 )
 from common.postgres import Database
 from common.requeue import Moved, move_to_queue
-from worker import context, jobs, leases, queue_worker, sweep
+from worker import companions, context, jobs, leases, queue_worker, sweep
 from worker.leases import Lease, lease_key
 from worker.outbox import enqueue, work_off
 from worker.queue_worker import CdrWorker
@@ -146,7 +146,7 @@ def test_a_job_in_which_the_worker_is_stopped_is_put_back(
     def stopped(*_: Any) -> None:
         raise stop
 
-    monkeypatch.setattr(jobs, "load", stopped)
+    monkeypatch.setattr(jobs, "load_all", stopped)
     job_id = queue(connection, LOAD_CDRS, [delivery(leg("a"))])
     worker = run(connection, jobs_to_run=2)
     assert (queued(connection), failed(connection)) == ([job_id], [])
@@ -164,6 +164,89 @@ def test_arguments_that_are_none_of_ours_are_a_failed_job(connection: redis.Redi
     job_id = queue(connection, LOAD_CDRS)
     run(connection)
     assert "TypeError" in meta(connection, job_id)
+
+
+def test_many_small_jobs_are_loaded_in_one_transaction(connection: redis.Redis, database_url: str) -> None:
+    for name in "abcdef":
+        queue(connection, LOAD_CDRS, [delivery(leg(name))])
+    run(connection)
+    rows = select(database_url, "SELECT call_id, xmin::text AS transaction FROM cdr.cdrs")
+    assert {row["call_id"] for row in rows} == set("abcdef")
+    assert len({row["transaction"] for row in rows}) == 1
+
+
+def test_jobs_that_are_loaded_together_leave_nothing_behind(connection: redis.Redis) -> None:
+    ids = [queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in "abc"]
+    run(connection)
+    assert not [job_id for job_id in ids if connection.exists(job_key(job_id))]
+    assert (queued(connection), connection.llen(INTERMEDIATE), connection.zcard(lease_key(CDRS))) == ([], 0, 0)
+
+
+def test_no_more_cdrs_are_taken_than_one_transaction_should_hold(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(companions, "MAX_CDRS", 3)
+    for names in ("ab", "c", "d"):
+        queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in names])
+    run(connection)
+    assert (loaded(database_url), len(queued(connection))) == ({"a", "b", "c"}, 1)
+
+
+def test_a_job_of_another_kind_is_not_taken_along(connection: redis.Redis, database_url: str) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    other = queue(connection, KEEP_BODIES, [])
+    last = queue(connection, LOAD_CDRS, [delivery(leg("b"))])
+    run(connection)
+    assert (loaded(database_url), queued(connection)) == ({"a"}, [other, last])
+
+
+def test_a_job_that_a_worker_died_with_is_run_alone(connection: redis.Redis, database_url: str) -> None:
+    deadly = queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    connection.hset(job_key(deadly), "deaths", 1)
+    queue(connection, LOAD_CDRS, [delivery(leg("b"))])
+    run(connection)
+    assert loaded(database_url) == {"a"}
+
+
+def test_a_job_that_a_worker_died_with_is_not_taken_along(connection: redis.Redis, database_url: str) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg("b"))])
+    deadly = queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    connection.hset(job_key(deadly), "deaths", 1)
+    run(connection)
+    assert (loaded(database_url), queued(connection)) == ({"b"}, [deadly])
+
+
+def test_one_refused_job_among_many_fails_alone(connection: redis.Redis, database_url: str) -> None:
+    execute(database_url, "ALTER TABLE cdr.cdrs ADD CONSTRAINT of_a_user CHECK (call_id <> 'bad')")
+    ids = {name: queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in ("a", "bad", "b")}
+    run(connection)
+    assert (loaded(database_url), failed(connection)) == ({"a", "b"}, [ids["bad"]])
+
+
+def test_jobs_without_a_database_go_back_in_their_order(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDR_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/cdr")
+    ids = [queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in "abc"]
+    run(connection)
+    assert (queued(connection), connection.llen(INTERMEDIATE)) == (ids, 0)
+
+
+def test_what_was_taken_along_goes_back_when_one_is_held_up(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held_up(*_: Any) -> None:
+        raise DatabaseUnavailable("away")
+
+    def not_together(*_: Any) -> None:
+        raise ValueError("one of them is bad")
+
+    monkeypatch.setattr(queue_worker, "load_batches", not_together)
+    monkeypatch.setattr(jobs, "load", held_up)
+    ids = [queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in "abc"]
+    run(connection)
+    assert sorted(queued(connection)) == sorted(ids)
+    assert connection.llen(INTERMEDIATE) == 0
 
 
 def test_a_refused_cdr_fails_alone(connection: redis.Redis, database_url: str) -> None:

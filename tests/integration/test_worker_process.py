@@ -124,6 +124,11 @@ def test_a_job_taken_but_never_started_comes_back(start: Start, connection: redi
     until(lambda: loaded(database_url) == {"a"}, seconds=30)
 
 
+def put_back(connection: redis.Redis) -> int:
+    """Count how often a job went back to the head of its queue, which nothing else pushes to."""
+    return int(connection.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])
+
+
 def test_postgresql_may_go_and_come_back(redis_url: str, connection: redis.Redis, tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "postgres", free_port(), "only-for-tests", {"fsync": "off"})
     with processes(server.url(), redis_url) as start:
@@ -132,8 +137,8 @@ def test_postgresql_may_go_and_come_back(redis_url: str, connection: redis.Redis
             start("worker", "cdrs")
             queue_cdrs(connection, "before")
             until(lambda: loaded(url) == {"before"})
-        job_id = queue_cdrs(connection, "a", "b")
-        until(lambda: connection.hget(job_key(job_id), "worker_name") == b"")
+        queue_cdrs(connection, "a", "b")
+        until(lambda: put_back(connection))
         with running(server) as url:
             until(lambda: loaded(url) == {"before", "a", "b"}, seconds=6)
     assert connection.zcard(failed_key(CDRS)) == 0
