@@ -113,7 +113,7 @@ def send(
 def simulate(
     url: Annotated[str | None, typer.Option(help="the receiver's address; CDR_RECEIVER_URL unless given")] = None,
     rate: Annotated[float | None, typer.Option(help="CDRs a second; as fast as possible unless given")] = None,
-    count: Annotated[int | None, typer.Option(help="how many CDRs; without end unless given")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="how many CDRs; without end unless given")] = None,
     format: Annotated[  # noqa: A002 - the option's name
         Literal["mixed", "json", "xmlrpc", "form"], typer.Option(help="in which of the provider's formats")
     ] = "mixed",
@@ -147,6 +147,8 @@ def main() -> None:
         app(prog_name="cdr")
     except ConfigurationError as error:
         sys.stderr.write(f"cdr: {error}\n")
+        if "is required" in str(error):
+            sys.stderr.write('Beside a running cdr up: set -a; eval "$(cdr env)"; set +a\n')
         sys.exit(2)
     except CdrError as error:
         sys.stderr.write(f"cdr: {error}\n")

@@ -23,7 +23,9 @@ def required_port(host: str, port: int, wait_seconds: float = WAIT_SECONDS) -> i
         time.sleep(POLL_SECONDS)
         error = _bind_error(host, port)
     if error is not None:
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {error.strerror} (--port 0 takes a free one and keeps it)"
+        ) from error
     return port
 
 

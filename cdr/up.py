@@ -30,8 +30,12 @@ def run_up(options: UpOptions, command: Sequence[str] = CDR_COMMAND) -> int:
     try:
         given = load(GivenSettings)
         with folder.held():
-            tree = ProcessTree(options, given, folder, folder.secrets(), _ports(folder, options), command)
+            secrets = folder.secrets()
+            given = given.without_addresses_of(secrets.postgres, secrets.valkey)
+            tree = ProcessTree(options, given, folder, secrets, _ports(folder, options), command)
             _say(f"Starting in {folder.root}")
+            for setting in given.servers():
+                _say(f"Using the server of {setting}, which is set in the environment")
             _supervise(tree)
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"cdr up: {error}\n")

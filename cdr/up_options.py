@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pydantic import SecretStr
 
@@ -34,6 +35,24 @@ class GivenSettings(Group):
     recordings_url: str | None = None
     recording_allow_networks: str = ""
     spool_dir: str | None = None
+
+    def servers(self) -> list[str]:
+        """Name the settings by which the user brings a server."""
+        given = {"CDR_DATABASE_URL": self.database_url, "CDR_REDIS_URL": self.redis_url}
+        return [name for name, url in given.items() if url is not None]
+
+    def without_addresses_of(self, *passwords: str) -> Self:
+        """Leave out addresses that hold one of our own passwords.
+
+        They come from `cdr env` of an earlier start, in the same shell: those servers are ours to start, not the user's.
+        """
+        ours = {
+            name: None
+            for name in ("database_url", "redis_url")
+            if (url := getattr(self, name)) is not None
+            and any(password in url.get_secret_value() for password in passwords)
+        }
+        return self.model_copy(update=ours)
 
     def first_secret(self) -> str | None:
         """Return the first of CDR_RECEIVER_SECRETS (account:secret,...), None when there is none."""

@@ -9,7 +9,7 @@ from typing import Any
 from common.postgres import Database, statement
 from common.settings import AccountDefaults
 
-REFRESH_SECONDS = 10.0
+REFRESH_SECONDS = 2.0
 
 
 @dataclass(frozen=True)

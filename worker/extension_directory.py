@@ -8,7 +8,7 @@ from datetime import datetime
 from common.cdr import Cdr
 from common.postgres import Database, statement
 
-REFRESH_SECONDS = 10.0
+REFRESH_SECONDS = 2.0
 
 
 class ExtensionDirectory:

@@ -502,6 +502,19 @@ def test_the_view_has_the_providers_23_names(database_url: str) -> None:
     assert [row["column_name"] for row in columns] == names
 
 
+def test_the_view_says_what_was_sent_where_ours_says_what_it_means(loader: Loader, database_url: str) -> None:
+    machine = {"dialtime": 10, "actualCallDialtime": 7, "representative_name": "External IVR"}
+    loader.load_fields({**SAMPLE, **machine, "representative_code": ""})
+    [row] = select(database_url, "SELECT dialtime, representative_name FROM cdr.voicenter_cdr")
+    assert row == {"dialtime": 10, "representative_name": "External IVR"}
+
+
+def test_the_view_says_what_was_meant_where_what_was_sent_is_no_number(loader: Loader, database_url: str) -> None:
+    loader.load_fields({**SAMPLE, "dialtime": "soon", "actualCallDialtime": 7})
+    [row] = select(database_url, "SELECT dialtime FROM cdr.voicenter_cdr")
+    assert row == {"dialtime": 7}
+
+
 def test_the_view_has_the_providers_values(loader: Loader, database_url: str) -> None:
     loader.load_fields({**SAMPLE, "target_country": "Palestine", "representative_name": "Dana"})
     [row] = select(database_url, "SELECT * FROM cdr.voicenter_cdr")

@@ -73,10 +73,13 @@ def addresses(data: Path, process: subprocess.Popen[str]) -> dict[str, str]:
 
 
 def children(parent: int) -> dict[int, str]:
-    """Return the command lines of the direct children by pid."""
-    lines = subprocess.run(["/bin/ps", "-wweo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in lines.splitlines()[1:]]
-    return {int(pid): args for pid, ppid, args in rows if int(ppid) == parent}
+    """Return the command lines of the direct children by pid, once all have one: a process has none while it execs."""
+    while True:
+        lines = subprocess.run(["/bin/ps", "-wweo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+        rows = [line.split(maxsplit=2) for line in lines.splitlines()[1:]]
+        found = {int(pid): args for pid, ppid, args in rows if int(ppid) == parent}
+        if not any(args.startswith("[") for args in found.values()):
+            return found
 
 
 def role_of(args: str) -> str:
@@ -210,7 +213,10 @@ def test_a_port_that_another_program_has_is_refused(data: Path, valkey_server: o
         _, errors = process.communicate(timeout=SECONDS)
 
     assert process.returncode == 1
-    assert errors == f"cdr up: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+    assert (
+        errors
+        == f"cdr up: cannot listen on 127.0.0.1 port {port}: Address already in use (--port 0 takes a free one and keeps it)\n"
+    )
 
 
 def test_a_start_can_be_stopped_before_it_is_ready(data: Path) -> None:
