@@ -119,6 +119,23 @@ def test_a_post_without_a_content_type_is_taken(receiver: Receiver, redis_url: s
     assert len(deliveries(redis_url)) == 1
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "TLS/1.2", "websocket"])
+def test_a_post_that_offers_another_protocol_is_taken(receiver: Receiver, redis_url: str, protocol: str) -> None:
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR, "Connection: Upgrade", f"Upgrade: {protocol}"))
+        assert received(connection, OK).startswith(b"HTTP/1.1 200 ")
+    assert len(deliveries(redis_url)) == 1
+
+
+def test_headers_without_end_are_cut_off(receiver: Receiver) -> None:
+    with connected(receiver) as connection, pytest.raises(ConnectionError):
+        send_headers(connection, 200 * (b"x-a: " + b"b" * 60_000 + b"\r\n"))
+
+
+def send_headers(connection: socket.socket, headers: bytes) -> None:
+    connection.sendall(b"POST /cdr/wrong HTTP/1.1\r\nHost: receiver.invalid\r\n" + headers)
+
+
 def test_a_sender_that_asks_first_is_told_to_go_on(receiver: Receiver) -> None:
     with connected(receiver) as connection:
         connection.sendall(request(CDR, "Expect: 100-continue").removesuffix(CDR))
