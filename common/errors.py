@@ -10,6 +10,8 @@
     │   └── TooSlow              the body did not end in time; answered, not kept
     ├── Transient                ours or a neighbour's: tried again until it works
     │   ├── QueueUnavailable     Redis does not answer, or does not confirm
+    │   ├── SpoolUnavailable     the disk spool is full, fails, or there is none
+    │   ├── TooBusy              more is in flight than the receiver may hold
     │   ├── DatabaseUnavailable  PostgreSQL does not answer, is full, read-only, restarting or busy
     │   ├── DatabaseNotReady     the schema or a privilege is missing: waits for a migration
     │   ├── NewerPayload         a job written by a newer release: left in the queue for a newer worker
@@ -72,6 +74,18 @@ class QueueUnavailable(Transient):
     """Redis did not answer, refused the write, or did not confirm it."""
 
     reason = "queue_unavailable"
+
+
+class SpoolUnavailable(Transient):
+    """The disk spool is full, its disk fails, or there is no spool."""
+
+    reason = "spool_unavailable"
+
+
+class TooBusy(Transient):
+    """More requests or bytes are in flight than the receiver may hold."""
+
+    reason = "too_busy"
 
 
 class DatabaseUnavailable(Transient):

@@ -91,7 +91,8 @@ class RedisSettings(Group):
     redis_url: Annotated[SecretStr, _url_scheme("redis", "rediss", "unix"), AfterValidator(_with_port)]
     ack_level: Literal["fsync", "redis"] = "fsync"
     ack_replicas: int = Field(default=0, ge=0, le=16)
-    ack_timeout_ms: int = Field(default=5000, ge=100, le=60000)
+    ack_timeout_ms: int = Field(default=1000, ge=100, le=60000)
+    redis_memory_mark: float = Field(default=0.8, gt=0, le=1)
 
 
 class DatabaseSettings(Group):
@@ -143,6 +144,14 @@ class ReceiverSettings(Group):
                 "only a loopback address may go without"
             )
         return self
+
+
+class SpoolSettings(Group):
+    """Where the receiver keeps what Redis cannot take, and how much of it; no folder means no spool."""
+
+    spool_dir: Path | None = None
+    spool_max_bytes: int = Field(default=2_147_483_648, ge=1_048_576)
+    spool_drain_per_second: int = Field(default=2000, ge=1)
 
 
 def is_account(name: str) -> bool:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 GROUPS = {group for group in Group.__subclasses__() if group.__module__ == settings.__name__}
 # Which settings a service reads. A process that reads a group gets all of it, or a setting would do nothing there.
 READS: dict[str, tuple[type[Group], ...]] = {
-    "receiver": (settings.ReceiverSettings, settings.RedisSettings, settings.LogSettings),
+    "receiver": (settings.ReceiverSettings, settings.RedisSettings, settings.SpoolSettings, settings.LogSettings),
     "worker": (settings.DatabaseSettings, settings.AccountDefaults, settings.LogSettings),
     "recorder": (settings.DatabaseSettings, settings.RecordingSettings, settings.LogSettings),
     "hooks": (settings.DatabaseSettings, settings.LogSettings),
@@ -27,7 +27,7 @@ SET_BY_COMPOSE = {"CDR_REDIS_URL", "CDR_DATABASE_URL", "CDR_RECORDINGS_URL", "CD
 # Several receivers on one port are several containers here.
 UNUSED = {"CDR_REUSE_PORT"}
 # Known to compose alone: what it publishes, builds, and gives to PostgreSQL and Redis.
-OF_COMPOSE = {"CDR_BIND", "CDR_IMAGE", "CDR_POSTGRES_PASSWORD", "CDR_REDIS_PASSWORD"}
+OF_COMPOSE = {"CDR_BIND", "CDR_IMAGE", "CDR_POSTGRES_PASSWORD", "CDR_REDIS_PASSWORD", "CDR_REDIS_MAXMEMORY"}
 
 
 def names(group: type[Group]) -> set[str]:

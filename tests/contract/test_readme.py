@@ -18,6 +18,7 @@ GROUPS = (
     settings.DatabaseSettings,
     settings.AccountDefaults,
     settings.ReceiverSettings,
+    settings.SpoolSettings,
     settings.RecordingSettings,
     settings.LogSettings,
 )

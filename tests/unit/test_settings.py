@@ -17,6 +17,7 @@ from common.settings import (
     ReceiverSettings,
     RecordingSettings,
     RedisSettings,
+    SpoolSettings,
     is_loopback,
     load,
 )
@@ -45,7 +46,7 @@ def load_with(monkeypatch: pytest.MonkeyPatch, group: type[Group], **variables: 
 @pytest.mark.parametrize(
     ("group", "defaults"),
     [
-        (RedisSettings, {"ack_level": "fsync", "ack_replicas": 0, "ack_timeout_ms": 5000}),
+        (RedisSettings, {"ack_level": "fsync", "ack_replicas": 0, "ack_timeout_ms": 1000, "redis_memory_mark": 0.8}),
         (
             AccountDefaults,
             {
@@ -68,6 +69,10 @@ def load_with(monkeypatch: pytest.MonkeyPatch, group: type[Group], **variables: 
                 "max_body_bytes": 33554432,
                 "quarantine_bytes_per_day": 268435456,
             },
+        ),
+        (
+            SpoolSettings,
+            {"spool_dir": None, "spool_max_bytes": 2147483648, "spool_drain_per_second": 2000},
         ),
         (
             RecordingSettings,
