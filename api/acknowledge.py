@@ -11,10 +11,11 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
-from common.errors import CdrError, NotACdr, Rejected, TooLarge, TooSlow
+from common.errors import CdrError, NotACdr, Rejected, TooBusy, TooLarge, TooSlow
 
 OK, PARSE_ERROR, APPLICATION_ERROR = 0, 1, 2
 RETRY_AFTER_SECONDS = 10
+TRY_AGAIN = "try again"
 _MAX_DESCRIPTION = 500
 _CONTENT_TYPES = {
     "json": "application/json",
@@ -28,12 +29,16 @@ _encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Answer(NamedTuple):
-    """What to tell the sender: the HTTP status, the code and its text, and more members when debugging."""
+    """What to tell the sender: the HTTP status, the code and its text, and more members when debugging.
+
+    With `closes` the rest of the body was not read, so the connection cannot be used again.
+    """
 
     status: int
     err: int
     errdesc: str
     more: Mapping[str, Any] = {}
+    closes: bool = False
 
 
 STORED = Answer(200, OK, "OK")
@@ -44,15 +49,17 @@ def answer_to(error: CdrError) -> Answer:
     """Say what the sender is told of a failure: this is the whole map."""
     match error:
         case TooLarge():
-            return Answer(413, PARSE_ERROR, str(error))
+            return Answer(413, PARSE_ERROR, str(error), closes=True)
         case TooSlow():
-            return Answer(408, APPLICATION_ERROR, str(error))
+            return Answer(408, APPLICATION_ERROR, str(error), closes=True)
+        case TooBusy():
+            return Answer(503, APPLICATION_ERROR, TRY_AGAIN, closes=True)
         case NotACdr():
             return Answer(200, APPLICATION_ERROR, str(error))
         case Rejected():
             return Answer(200, PARSE_ERROR, str(error))
         case _:
-            return Answer(503, APPLICATION_ERROR, "try again")
+            return Answer(503, APPLICATION_ERROR, TRY_AGAIN)
 
 
 class Response(NamedTuple):
@@ -71,8 +78,7 @@ def render(answer: Answer, body_format: str) -> Response:
     headers = [(b"content-type", _CONTENT_TYPES[body_format].encode()), (b"content-length", str(len(body)).encode())]
     if answer.status == 503:
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
-    if answer.status in (408, 413):
-        # The rest of the body is not read, so the connection cannot be used again.
+    if answer.closes:
         headers.append((b"connection", b"close"))
     return Response(answer.status, headers, body)
 

@@ -8,31 +8,25 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from api.durable_queue import DurableQueue
-from api.group_commit import GroupCommit
+from api.admission import Admission
 from api.health import Health
 from api.metrics import Metrics
 from api.receive_cdr import ReceiveCdr
-from common.redis_client import connect_async
-from common.settings import ReceiverSettings, RedisSettings
+from api.storage import Storage
+from common.settings import ReceiverSettings, RedisSettings, SpoolSettings
 
 
-def create_app(receiver: ReceiverSettings, redis: RedisSettings) -> FastAPI:
+def create_app(receiver: ReceiverSettings, redis: RedisSettings, spool: SpoolSettings) -> FastAPI:
     """Return the receiver as an ASGI application."""
     metrics = Metrics()
-    store = DurableQueue(redis)
-    group_commit = GroupCommit(store)
-    questions = connect_async(redis.redis_url.get_secret_value())
-    endpoint = ReceiveCdr(receiver, group_commit, metrics)
-    health = Health(redis, questions, metrics)
+    storage = Storage(redis, spool, metrics)
+    endpoint = ReceiveCdr(receiver, Admission(), storage.group_commit, metrics)
+    health = Health(storage.watch, storage.questions, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await group_commit.start()
-        yield
-        await group_commit.stop()
-        await store.close()
-        await questions.aclose()
+        async with storage.running():
+            yield
 
     app = FastAPI(
         title="CDR receiver",

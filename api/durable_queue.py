@@ -1,4 +1,4 @@
-"""Writes jobs to Redis so that they survive a crash of it: one MULTI, then its own word that the AOF is on disk."""
+"""Writes to Redis so that it survives a crash of it: one MULTI, then its own word that the AOF is on disk."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ class DurableQueue:
 
         Raises QueueUnavailable when that is not certain: the jobs may then be there or not.
         """
-        commands: list[tuple[Any, ...]] = [
-            ("MULTI",),
-            *(command for job in jobs for command in job.commands()),
-            ("EXEC",),
-        ]
+        await self.commit([command for job in jobs for command in job.commands()])
+
+    async def commit(self, writes: Sequence[tuple[Any, ...]]) -> None:
+        """Carry out all commands or none, and return once they are durable at the chosen level.
+
+        Raises QueueUnavailable when that is not certain.
+        """
+        commands: list[tuple[Any, ...]] = [("MULTI",), *writes, ("EXEC",)]
         if self._level == "fsync":
             # The timeout of WAITAOF ends a wait that ours would cut off, so that the connection stays in step.
             commands.append(("WAITAOF", 1, self._replicas, int(self._timeout_seconds * 800)))

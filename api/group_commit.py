@@ -20,8 +20,6 @@ from common.job_queue import CDRS, KEEP_BODIES, LOAD_CDRS, NewJob
 
 MAX_GROUP_CDRS = 1000
 MAX_GROUP_BYTES = 8 * 1024 * 1024
-# While Redis is slow what waits is held in memory: past this a sender is asked to come again.
-MAX_WAITING_BYTES = 256 * 1024 * 1024
 # After a large group its senders come back within moments of each other: a short wait keeps them one group.
 LINGER_SECONDS = 0.002
 LINGER_AFTER_POSTS = 16
@@ -30,7 +28,7 @@ _log = structlog.get_logger("api.group_commit")
 
 
 class JobStore(Protocol):
-    """Where a group goes: returns once the jobs are safe, raises QueueUnavailable when that is not certain."""
+    """Where a group goes: returns once the jobs are safe, raises a CdrError when that is not certain."""
 
     async def write(self, jobs: Sequence[NewJob]) -> None:
         """Store all jobs or none."""
@@ -60,7 +58,6 @@ class GroupCommit:
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._waiting: deque[_Waiting] = deque()
-        self._waiting_bytes = 0
         self._work = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -80,16 +77,12 @@ class GroupCommit:
     async def store(self, entries: Entries) -> None:
         """Return once all entries are safe.
 
-        Raises QueueUnavailable when they could not be stored for certain.
+        Raises a CdrError when they could not be stored for certain. How much may wait is for admission to bound.
         """
         if self._stopping:
             raise QueueUnavailable("the receiver is stopping")
-        size = entries.size
-        if self._waiting and self._waiting_bytes + size > MAX_WAITING_BYTES:
-            raise QueueUnavailable(f"{self._waiting_bytes} bytes wait to be stored already")
         stored = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(entries, size, stored))
-        self._waiting_bytes += size
+        self._waiting.append(_Waiting(entries, entries.size, stored))
         self._work.set()
         await stored
 
@@ -128,7 +121,6 @@ class GroupCommit:
             if group and (cdrs > MAX_GROUP_CDRS or size > MAX_GROUP_BYTES):
                 break
             group.append(self._waiting.popleft())
-            self._waiting_bytes -= waiting.size
         return group
 
     def _ended(self, task: asyncio.Task[None]) -> None:

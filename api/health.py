@@ -7,22 +7,25 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from api.metrics import Metrics, QueueState, SharedState
+from api.redis_watch import RedisWatch
 from common.errors import QueueUnavailable
 from common.job_queue import COUNTERS_KEY, QUEUES, failed_key, job_key, queue_key
 from common.redis_client import RedisClient, translated
-from common.settings import RedisSettings
+
+_SHOWN = ("ack_level", "stores_in", "reason", "spool")
 
 
 class Health:
     """The endpoints `/livez`, `/readyz` and `/metrics`."""
 
-    def __init__(self, settings: RedisSettings, redis: RedisClient, metrics: Metrics) -> None:
-        self._level = settings.ack_level
-        self._redis = redis
+    def __init__(self, watch: RedisWatch, questions: RedisClient, metrics: Metrics) -> None:
+        self._watch = watch
+        self._redis = questions
         self._metrics = metrics
 
     async def live(self, _request: Request) -> Response:
@@ -30,30 +33,12 @@ class Health:
         return PlainTextResponse("ok\n")
 
     async def ready(self, _request: Request) -> Response:
-        """Answer 200 when a CDR could be stored durably now, else 503 with the reason."""
-        reason = await self._why_not_ready()
-        body = {"ready": reason is None, "ack_level": self._level, "reason": reason}
-        return JSONResponse(body, status_code=200 if reason is None else 503)
-
-    async def _why_not_ready(self) -> str | None:
-        try:
-            with translated():
-                state = await self._redis.info()
-                if self._level == "fsync" and state.get("aof_enabled"):
-                    # A server too old for the question, or a replica, says so: it could not confirm a write either.
-                    await self._redis.execute_command("WAITAOF", 1, 0, 1)
-        except QueueUnavailable as error:
-            return str(error)
-        return self._what_is_wrong(state)
-
-    def _what_is_wrong(self, state: Any) -> str | None:
-        if self._level == "fsync" and not state.get("aof_enabled"):
-            return "Redis has its append-only file off: it cannot confirm that a CDR is on disk"
-        if state.get("aof_last_write_status", "ok") != "ok":
-            return "Redis cannot write its append-only file"
-        if state.get("maxmemory") and state.get("maxmemory_policy") != "noeviction":
-            return f"Redis evicts keys (maxmemory-policy {state['maxmemory_policy']}): queued CDRs would vanish"
-        return None
+        """Answer 200 when Redis takes a CDR durably now, else 503 with the reason and where CDRs go instead."""
+        await self._watch.look()
+        state = self._watch.state()
+        ready = state.reason is None
+        body = {"ready": ready, **{name: getattr(state, name) for name in _SHOWN}}
+        return Response(msgspec.json.encode(body), 200 if ready else 503, media_type="application/json")
 
     async def metrics(self, _request: Request) -> Response:
         """Answer with the receiver's own counts and, when Redis answers, the state of the queues."""
@@ -61,7 +46,8 @@ class Health:
         # What this process counted is still worth reporting; the missing gauges show that Redis is away.
         with suppress(QueueUnavailable), translated():
             shared = await self._read_shared()
-        return Response(self._metrics.text(shared), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = self._metrics.text(self._watch.state().spool, shared)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _read_shared(self) -> SharedState:
         pipeline: Any = self._redis.pipeline(transaction=False)

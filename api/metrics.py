@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from common.receiver_state import SpoolState
+
 _ACK_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
@@ -42,6 +44,22 @@ class SharedState(Collector):
         yield CounterMetricFamily("cdr_refused", "CDRs set aside by all workers, since Redis counts.", self._refused)
 
 
+class SpoolGauges(Collector):
+    """The spool of this receiver, as it is at the moment of one scrape."""
+
+    def __init__(self, spool: SpoolState) -> None:
+        self._spool = spool
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, for prometheus_client."""
+        spool = self._spool
+        yield GaugeMetricFamily("cdr_spool_cdrs", "CDRs and bodies that wait in the disk spool.", spool.cdrs)
+        yield GaugeMetricFamily("cdr_spool_bytes", "Bytes that wait in the disk spool.", spool.bytes)
+        yield GaugeMetricFamily("cdr_spool_max_bytes", "Bytes that the disk spool may hold.", spool.max_bytes)
+        yield GaugeMetricFamily("cdr_spool_oldest_seconds", "Age of what waits longest.", spool.oldest_seconds or 0.0)
+        yield GaugeMetricFamily("cdr_spool_usable", "Whether the spool takes CDRs.", float(spool.problem is None))
+
+
 class Metrics:
     """The metrics of one receiver process, in a registry of their own."""
 
@@ -53,6 +71,8 @@ class Metrics:
         self._ack_seconds = Histogram(
             "cdr_ack_seconds", "From the request to its answer.", buckets=_ACK_BUCKETS, registry=self.registry
         )
+        self._spooled = Counter("cdr_spooled", "CDRs and bodies put into the disk spool.", registry=self.registry)
+        self._drained = Counter("cdr_drained", "CDRs and bodies brought from it to Redis.", registry=self.registry)
         self._children: dict[tuple[str, str], Counter] = {}
 
     def count(self, body_format: str, result: str, amount: int = 1) -> None:
@@ -69,7 +89,19 @@ class Metrics:
         """Note how long a sender waited for its answer."""
         self._ack_seconds.observe(seconds)
 
-    def text(self, shared: SharedState | None) -> bytes:
-        """Return all metrics in Prometheus' text format, without what is shared when Redis does not tell it."""
-        own = generate_latest(self.registry)
-        return own if shared is None else own + generate_latest(shared)
+    def count_spooled(self, amount: int) -> None:
+        """Count what was put into the spool."""
+        self._spooled.inc(amount)
+
+    def count_drained(self, amount: int) -> None:
+        """Count what was brought from the spool to Redis."""
+        self._drained.inc(amount)
+
+    def text(self, spool: SpoolState | None, shared: SharedState | None) -> bytes:
+        """Return all metrics in Prometheus' text format: ours, the spool's if there is one, what Redis tells if it does."""
+        parts: list[Collector] = [self.registry]
+        if spool is not None:
+            parts.append(SpoolGauges(spool))
+        if shared is not None:
+            parts.append(shared)
+        return b"".join(map(generate_latest, parts))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import structlog
 
 from api.acknowledge import READY, STORED, Answer, Response, answer_to, render
+from api.admission import Admission, Admitted
 from api.group_commit import Entries, GroupCommit
 from api.guards import Accounts, QuarantineBudget, SenderGone, kept_headers, read_whole_body
 from api.metrics import Metrics
@@ -25,23 +28,33 @@ from api.post import (
 )
 from common.cdr import find_call_id, sends_call_id
 from common.delivery import QuarantinedBody
-from common.errors import CdrError, NotACdr, Rejected, TooLarge, TooSlow, Unreadable
+from common.errors import CdrError, NotACdr, Rejected, TooBusy, TooLarge, TooSlow, Unreadable
 from common.settings import ReceiverSettings
 from common.wire import Fields, Message, read_body, read_query
 
+# Reading a body of this size takes so long that other senders would wait for it.
+LARGE_BYTES = 256 * 1024
+
 _log = structlog.get_logger("api.receive_cdr")
+
+Result = TypeVar("Result")
 
 
 class ReceiveCdr:
     """The ASGI endpoint of the address that the provider posts to."""
 
-    def __init__(self, settings: ReceiverSettings, group_commit: GroupCommit, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: ReceiverSettings, admission: Admission, group_commit: GroupCommit, metrics: Metrics
+    ) -> None:
         self._accounts = Accounts(settings)
         self._limit = settings.max_body_bytes
         self._debug = settings.receiver_debug
         self._budget = QuarantineBudget(settings.quarantine_bytes_per_day)
         self._group_commit = group_commit
         self._metrics = metrics
+        self._admission = admission
+        # One at a time: each takes several times its size in memory.
+        self._large = asyncio.Semaphore(1)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, whatever it holds, with a well-formed reply below HTTP 500 (503 excepted)."""
@@ -49,21 +62,28 @@ class ReceiveCdr:
         account = self._accounts.of(scope["path_params"].get("secret"))
         if account is None:
             return await _send(send, 404, [(b"content-type", b"text/plain")], b"not found")
+        request = self._admission.request(receive)
         try:
-            response = await self._respond(account, scope, receive)
+            with request:
+                response = await self._respond(account, scope, request)
         except SenderGone:
             return self._metrics.count("none", "sender_gone")
+        except TooBusy as error:
+            await request.drop_rest(self._limit)
+            response = render(*self._refuse(scope, error))
         await _send(send, *response)
         return self._metrics.observe_answer(time.perf_counter() - started)
 
-    async def _respond(self, account: str, scope: Any, receive: Any) -> Response:
+    async def _respond(self, account: str, scope: Any, request: Admitted) -> Response:
         try:
-            body = await self._read(scope, receive)
+            body = await self._read(scope, request)
         except (TooLarge, TooSlow) as error:
             return render(*self._refuse(scope, error))
         post = Post(account, time.time_ns() // 1000, os.urandom(16).hex(), kept_headers(scope), body)
         try:
-            return render(*await self._take(post, scope))
+            return render(*await self._take(post, scope, request))
+        except TooBusy:
+            raise
         except Exception as error:  # noqa: BLE001 - the edge of the receiver
             # A bug of ours must not cost a CDR, however often it is sent: the body is kept until the bug is mended.
             _log.exception("a body could not be handled", account=account)
@@ -75,12 +95,14 @@ class ReceiveCdr:
             return await read_whole_body(scope, receive, self._limit)
         return bytes(scope["query_string"])
 
-    async def _take(self, post: Post, scope: Any) -> tuple[Answer, str]:
+    async def _take(self, post: Post, scope: Any, request: Admitted) -> tuple[Answer, str]:
         if scope["method"] != "POST":
             return await self._take_query(post, scope)
         try:
-            post = decompressed(post, scope, self._limit)
-            message = read_body(post.body, text_header(scope, b"content-type"))
+            if text_header(scope, b"content-encoding") is not None:
+                post = await self._aside(decompressed, post, scope, self._limit)
+                request.take(len(post.body))
+            message = await self._parsed(post, text_header(scope, b"content-type"))
         except TooLarge as error:
             return self._refuse(scope, error)
         except Unreadable as error:
@@ -89,6 +111,16 @@ class ReceiveCdr:
             self._metrics.count(message.format, "probe")
             return STORED, message.format
         return await self._store(post, message), message.format
+
+    async def _parsed(self, post: Post, content_type: str | None) -> Message:
+        if len(post.body) < LARGE_BYTES:
+            return read_body(post.body, content_type)
+        return await self._aside(read_body, post.body, content_type)
+
+    async def _aside(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Do in a thread what would hold up other senders."""
+        async with self._large:
+            return await asyncio.to_thread(work, *arguments)
 
     async def _take_query(self, post: Post, scope: Any) -> tuple[Answer, str]:
         """Take a GET whose query names a call; any other GET, and each HEAD, only asks whether somebody is there."""
@@ -101,7 +133,7 @@ class ReceiveCdr:
             return READY, "plain"
         return await self._store(post, Message("form", is_array=False, elements=[fields])), "form"
 
-    def _refuse(self, scope: Any, error: Rejected) -> tuple[Answer, str]:
+    def _refuse(self, scope: Any, error: CdrError) -> tuple[Answer, str]:
         """Answer a body that was not read to its end, and is not kept."""
         body_format = declared_format(scope)
         self._metrics.count(body_format, error.reason)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
+from contextlib import suppress
 
 import structlog
 import uvicorn
@@ -13,7 +15,7 @@ from common.errors import ConfigurationError
 from common.job_queue import RECORDINGS
 from common.postgres import Database
 from common.redis_client import connect
-from common.settings import DatabaseSettings, ReceiverSettings, RecordingSettings, RedisSettings, load
+from common.settings import DatabaseSettings, ReceiverSettings, RecordingSettings, RedisSettings, SpoolSettings, load
 
 GRACE_SECONDS = 10
 _BACKLOG = 2048
@@ -25,10 +27,12 @@ def run_receiver() -> int:
     """Serve until SIGTERM or SIGINT; what was taken is answered first. Returns the exit code."""
     settings = load(ReceiverSettings)
     redis = load(RedisSettings)
+    spool = load(SpoolSettings)
+    _raise_file_limit()
     listener = _listen(settings)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings, redis),
+            create_app(settings, redis, spool),
             # The faster parser bounds neither a header nor their number, before any secret is checked, and gives a body
             # away that comes with an Upgrade header; this one bounds the head of a request at 64 KiB.
             http="h11",
@@ -45,9 +49,17 @@ def run_receiver() -> int:
         # uvicorn's own handlers stand only while it serves: a signal may come before, and it raises each again after.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     host, port = listener.getsockname()[:2]
-    _log.info("receiver listens", host=host, port=port, ack_level=redis.ack_level)
+    _log.info("receiver listens", host=host, port=port, ack_level=redis.ack_level, spool=str(spool.spool_dir or "none"))
     server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections as the system lets this process have: each is an open file."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some systems name a limit here that they do not grant.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(settings: ReceiverSettings) -> socket.socket:

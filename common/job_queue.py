@@ -127,13 +127,17 @@ class CdrQueue(Queue):
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job to be queued: `function` is its dotted name, `arguments` follow the payload version."""
+    """A job to be queued: `function` is its dotted name, `arguments` follow the payload version.
+
+    The version is another than ours only for what another release wrote and this one passes on.
+    """
 
     queue: str
     function: str
     arguments: tuple[Any, ...]
     description: str
     job_id: str = field(default_factory=lambda: uuid4().hex)
+    version: int = PAYLOAD_VERSION
 
     def commands(self) -> list[tuple[Any, ...]]:
         """Return the Redis commands that queue the job as RQ would: to be sent in one MULTI."""
@@ -154,7 +158,7 @@ class NewJob:
 
     def _hash(self) -> dict[str, Any]:
         now = timestamp()
-        data = JobSerializer.dumps([self.function, None, [PAYLOAD_VERSION, *self.arguments], {}])
+        data = JobSerializer.dumps([self.function, None, [self.version, *self.arguments], {}])
         return {
             "created_at": now,
             "enqueued_at": now,

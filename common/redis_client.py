@@ -29,7 +29,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError, TimeoutError) as error:
-        raise QueueUnavailable(f"Redis: {error or type(error).__name__}") from error
+        raise QueueUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
 
 
 def connect(url: str, timeout_seconds: float | None = 15) -> RedisClient:

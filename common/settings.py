@@ -91,7 +91,7 @@ class RedisSettings(Group):
     redis_url: Annotated[SecretStr, _url_scheme("redis", "rediss", "unix"), AfterValidator(_with_port)]
     ack_level: Literal["fsync", "redis"] = "fsync"
     ack_replicas: int = Field(default=0, ge=0, le=16)
-    ack_timeout_ms: int = Field(default=1000, ge=100, le=60000)
+    ack_timeout_ms: int = Field(default=2000, ge=100, le=60000)
     redis_memory_mark: float = Field(default=0.8, gt=0, le=1)
 
 

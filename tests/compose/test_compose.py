@@ -87,15 +87,27 @@ def test_every_acked_cdr_is_loaded_once_although_a_worker_is_killed(stack: Compo
 
 
 @pytest.mark.parametrize("end", ["restart", "kill"])
-def test_nothing_acked_is_lost_when_redis_ends(stack: ComposeStack, tmp_path: Path, end: str) -> None:
+def test_every_cdr_is_acked_and_loaded_although_redis_ends(stack: ComposeStack, tmp_path: Path, end: str) -> None:
     simulation = stack.simulate(tmp_path / "acked", COUNT)
     wait_until(lambda: len(acked(tmp_path / "acked")) >= MIDDLE, "a part is acked")
 
     stack.compose(end, "redis")
+    output = finish(simulation)
     stack.start()
 
-    finish(simulation)
-    assert len(acked(tmp_path / "acked")) >= MIDDLE
+    assert simulation.returncode == 0, output
+    assert len(acked(tmp_path / "acked")) == COUNT
+    assert_loaded_once(stack, tmp_path / "acked")
+
+
+def test_a_spool_outlives_the_receiver_that_filled_it(stack: ComposeStack, tmp_path: Path) -> None:
+    stack.compose("kill", "redis")
+    finish(stack.simulate(tmp_path / "acked", 300))
+    stack.kill(stack.containers("receiver")[0])
+
+    stack.start()
+
+    assert len(acked(tmp_path / "acked")) == 300
     assert_loaded_once(stack, tmp_path / "acked")
 
 

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from common.delivery import Delivery, QuarantinedBody
 from common.job_queue import CDRS, KEEP_BODIES, LOAD_CDRS, CdrJob, CdrQueue
-from common.settings import ReceiverSettings, RedisSettings
+from common.settings import ReceiverSettings, RedisSettings, SpoolSettings
 
 SECRET = "a-secret-of-the-tests"
 ACCOUNT = "shop"
@@ -22,12 +22,33 @@ ADDRESS = f"/cdr/{SECRET}"
 
 
 @contextmanager
-def receiving(url: str, ack: dict[str, Any] | None = None, **receiver: Any) -> Iterator[TestClient]:
-    """Run a receiver on the Redis at `url`; its secret is SECRET unless `receiver_secrets` says another."""
+def receiving(
+    url: str, ack: dict[str, Any] | None = None, spool: dict[str, Any] | None = None, **receiver: Any
+) -> Iterator[TestClient]:
+    """Run a receiver on the Redis at `url`; its secret is SECRET unless `receiver_secrets` says another.
+
+    It has a spool if `spool` says where.
+    """
     receiver.setdefault("receiver_secrets", ((ACCOUNT, SecretStr(SECRET)),))
-    app = create_app(ReceiverSettings(**receiver), RedisSettings(redis_url=SecretStr(url), **(ack or {})))
+    redis_settings = RedisSettings(redis_url=SecretStr(url), **(ack or {}))
+    app = create_app(ReceiverSettings(**receiver), redis_settings, SpoolSettings(**(spool or {})))
     with TestClient(app, base_url="http://receiver.invalid", follow_redirects=False) as client:
         yield client
+
+
+@contextmanager
+def configured(url: str, **values: str) -> Iterator[None]:
+    """Change settings of the server for the length of a with-block."""
+    names = {name.replace("_", "-"): value for name, value in values.items()}
+    with redis.Redis.from_url(url) as connection:
+        before = {name: connection.config_get(name)[name] for name in names}
+        try:
+            for name, value in names.items():
+                connection.config_set(name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                connection.config_set(name, value)
 
 
 def jobs(url: str) -> list[CdrJob]:

@@ -10,7 +10,6 @@ import xmlrpc.client
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -19,7 +18,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from receiving import ACCOUNT, ADDRESS, SECRET, deliveries, jobs, kept, receiving
+from receiving import ACCOUNT, ADDRESS, SECRET, configured, deliveries, jobs, kept, receiving
 from starlette.testclient import TestClient
 
 from api import receive_cdr
@@ -410,28 +409,14 @@ def test_livez_is_ok(client: TestClient) -> None:
 def test_readyz_tells_the_level(client: TestClient) -> None:
     response = client.get("/readyz")
     assert response.status_code == 200
-    assert response.json() == {"ready": True, "ack_level": "fsync", "reason": None}
+    told = {"ready": True, "ack_level": "fsync", "stores_in": "redis", "reason": None, "spool": None}
+    assert response.json() == told
 
 
 def test_many_may_ask_at_once_whether_it_is_ready(client: TestClient) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: client.get("/readyz").status_code, range(48)))
     assert set(answers) == {200}
-
-
-@contextmanager
-def configured(url: str, **values: str) -> Iterator[None]:
-    """Change settings of the server for the length of a with-block."""
-    names = {name.replace("_", "-"): value for name, value in values.items()}
-    with redis.Redis.from_url(url) as connection:
-        before = {name: connection.config_get(name)[name] for name in names}
-        try:
-            for name, value in names.items():
-                connection.config_set(name, value)
-            yield
-        finally:
-            for name, value in before.items():
-                connection.config_set(name, value)
 
 
 def test_without_an_append_only_file_it_is_not_ready(client: TestClient, redis_url: str) -> None:
@@ -450,7 +435,8 @@ def test_a_redis_that_evicts_is_not_ready(client: TestClient, redis_url: str) ->
 
 def test_at_level_redis_no_append_only_file_is_needed(redis_url: str) -> None:
     with receiving(redis_url, {"ack_level": "redis"}) as client, configured(redis_url, appendonly="no"):
-        assert client.get("/readyz").json() == {"ready": True, "ack_level": "redis", "reason": None}
+        told = client.get("/readyz").json()
+        assert told == {"ready": True, "ack_level": "redis", "stores_in": "redis", "reason": None, "spool": None}
         assert answer(post(client, encoded("json", CDR)))[2] == "0"
     assert len(deliveries(redis_url)) == 1
 

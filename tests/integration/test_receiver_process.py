@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -309,3 +310,43 @@ def test_a_missing_setting_is_told_by_its_variable(tmp_path: Path) -> None:
     receiver = Receiver("", tmp_path / "receiver.log", 0)
     assert receiver.process.wait(30) == 2
     assert "CDR_REDIS_URL: is required" in receiver.log.read_text(encoding="utf-8")
+
+
+OFFERED = 400
+LARGE_BYTES = 2_000_000
+
+
+def memory_peak_bytes(process: int) -> int:
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+async def status_of(port: int, body: bytes) -> bytes:
+    """Post on a connection of its own and return the status."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request(body, "Connection: close"))
+    reply = await reader.read()
+    writer.close()
+    return reply.split(b" ", 2)[1]
+
+
+async def statuses(port: int, body: bytes) -> list[bytes]:
+    return await asyncio.gather(*(status_of(port, body) for _ in range(OFFERED)))
+
+
+def test_offered_more_than_it_can_hold_it_answers_every_request_and_stays_bounded(
+    redis_url: str, tmp_path: Path
+) -> None:
+    body = b'{"ivruniqueid": "x", "text": "%b"}' % (b"y" * LARGE_BYTES)
+    with receiver_process(
+        redis_url, tmp_path, CDR_MAX_BODY_BYTES="3000000", CDR_SPOOL_DIR=str(tmp_path / "spool")
+    ) as receiver:
+        before = memory_peak_bytes(receiver.process.pid)
+        answered = asyncio.run(statuses(receiver.port, body))
+        grown = memory_peak_bytes(receiver.process.pid) - before
+        with connected(receiver) as connection:
+            connection.sendall(request(CDR))
+            assert received(connection, OK).startswith(b"HTTP/1.1 200 ")
+    assert set(answered) == {b"200", b"503"}
+    assert len(answered) == OFFERED
+    assert grown < OFFERED * LARGE_BYTES

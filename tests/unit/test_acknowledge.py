@@ -52,7 +52,7 @@ def test_every_failure_has_an_answer_that_is_no_server_error(failure: type[CdrEr
 
 @pytest.mark.parametrize("failure", [each for each in failures() if not issubclass(each, errors.Rejected)])
 def test_what_is_not_the_senders_fault_is_to_be_sent_again_and_not_explained(failure: type[CdrError]) -> None:
-    assert answer_to(failure("the password is x")) == Answer(503, 2, "try again")
+    assert answer_to(failure("the password is x"))[:4] == Answer(503, 2, "try again")[:4]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_is_not_the_senders_fault_is_to_be_sent_again_and_not_explained(fai
     ],
 )
 def test_the_senders_fault_is_told_with_its_reason(failure: type[CdrError], status: int, err: int) -> None:
-    assert answer_to(failure("what and where")) == Answer(status, err, "what and where")
+    assert answer_to(failure("what and where"))[:3] == (status, err, "what and where")
 
 
 def test_stored_reads_in_json_as_the_specification_shows_it() -> None:
@@ -146,9 +146,14 @@ def test_nothing_else_says_when_to_come_again(answer: Answer) -> None:
     assert header(render(answer, "json"), b"retry-after") is None
 
 
-@pytest.mark.parametrize("status", [408, 413])
-def test_a_body_that_was_not_read_to_its_end_closes_the_connection(status: int) -> None:
-    assert header(render(Answer(status, 1, "why"), "json"), b"connection") == b"close"
+@pytest.mark.parametrize("failure", [errors.TooLarge, errors.TooSlow, errors.TooBusy])
+def test_a_body_that_was_not_read_to_its_end_closes_the_connection(failure: type[CdrError]) -> None:
+    assert header(render(answer_to(failure("why")), "json"), b"connection") == b"close"
+
+
+@pytest.mark.parametrize("failure", [errors.Unreadable, errors.NotACdr, errors.SpoolUnavailable])
+def test_a_body_that_was_read_leaves_the_connection_open(failure: type[CdrError]) -> None:
+    assert header(render(answer_to(failure("why")), "json"), b"connection") is None
 
 
 DEBUG = {

@@ -258,49 +258,6 @@ def test_a_writer_that_never_started_stops() -> None:
     run(lambda: GroupCommit(FakeStore()).stop())
 
 
-def test_what_waits_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "MAX_WAITING_BYTES", 100)
-
-    async def scenario() -> None:
-        store = FakeStore(held=True)
-        async with committing(store) as commit:
-            await gathered(commit, [post("a")])
-            await gathered(commit, [post("x" * 90)])
-            await commit.store(post("x" * 9))
-
-    with pytest.raises(QueueUnavailable, match="92 bytes wait"):
-        run(scenario)
-
-
-def test_what_was_written_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "MAX_WAITING_BYTES", 100)
-
-    async def scenario() -> list[int]:
-        store = FakeStore(held=True)
-        async with committing(store) as commit:
-            for _ in range(3):
-                store.go.clear()
-                tasks = await gathered(commit, [post("a")])
-                tasks += await gathered(commit, [post("x" * 90)])
-                store.go.set()
-                await asyncio.gather(*tasks)
-        return store.sizes()
-
-    assert run(scenario) == [1] * 6
-
-
-def test_a_post_over_the_bound_is_taken_when_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "MAX_WAITING_BYTES", 100)
-
-    async def scenario() -> list[int]:
-        store = FakeStore()
-        async with committing(store) as commit:
-            await commit.store(post("x" * 500))
-        return store.sizes()
-
-    assert run(scenario) == [1]
-
-
 def test_after_a_crowd_the_writer_lingers_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     # Long enough that the test sees the group form, short enough that nobody waits for it.
     monkeypatch.setattr(group_commit, "LINGER_SECONDS", 0.05)

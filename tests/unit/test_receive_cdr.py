@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
+from api.admission import Admission
 from api.group_commit import GroupCommit
 from api.metrics import Metrics
 from api.receive_cdr import ReceiveCdr
@@ -39,9 +41,11 @@ def test_a_sender_that_hangs_up_amid_its_body_is_counted_and_not_answered() -> N
 
     sent: list[Any] = []
     metrics = Metrics()
-    asyncio.run(ReceiveCdr(ReceiverSettings(), GroupCommit(FakeStore()), metrics)(scope(), gone, sent.append))
+    asyncio.run(
+        ReceiveCdr(ReceiverSettings(), Admission(), GroupCommit(FakeStore()), metrics)(scope(), gone, sent.append)
+    )
     assert sent == []
-    assert 'cdr_received_total{format="none",result="sender_gone"} 1.0' in metrics.text(None).decode()
+    assert 'cdr_received_total{format="none",result="sender_gone"} 1.0' in metrics.text(None, None).decode()
 
 
 def test_a_request_that_is_cancelled_while_its_group_is_written_is_stored() -> None:
@@ -49,7 +53,7 @@ def test_a_request_that_is_cancelled_while_its_group_is_written_is_stored() -> N
         store = FakeStore()
         commit = GroupCommit(store)
         await commit.start()
-        endpoint = ReceiveCdr(ReceiverSettings(), commit, Metrics())
+        endpoint = ReceiveCdr(ReceiverSettings(), Admission(), commit, Metrics())
         request = asyncio.create_task(endpoint(scope(), lambda: posted(b'{"ivruniqueid": "x"}'), None))
         for _ in range(10):
             await asyncio.sleep(0)
@@ -59,3 +63,23 @@ def test_a_request_that_is_cancelled_while_its_group_is_written_is_stored() -> N
         return [job.description for job in store.jobs]
 
     assert asyncio.run(scenario()) == ["load 1"]
+
+
+async def replies(admission: Admission, body: bytes) -> list[Any]:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await ReceiveCdr(ReceiverSettings(), admission, GroupCommit(FakeStore()), Metrics())(
+        scope(), lambda: posted(body), send
+    )
+    return sent
+
+
+def test_a_request_beyond_what_may_be_in_flight_is_to_be_sent_again() -> None:
+    start, body = asyncio.run(replies(Admission(max_requests=0), b'{"ivruniqueid": "x"}'))
+    assert start["status"] == 503
+    assert (b"retry-after", b"10") in start["headers"]
+    assert (b"connection", b"close") in start["headers"]
+    assert json.loads(body["body"]) == {"err": "2", "errdesc": "try again"}

@@ -46,7 +46,7 @@ def load_with(monkeypatch: pytest.MonkeyPatch, group: type[Group], **variables: 
 @pytest.mark.parametrize(
     ("group", "defaults"),
     [
-        (RedisSettings, {"ack_level": "fsync", "ack_replicas": 0, "ack_timeout_ms": 1000, "redis_memory_mark": 0.8}),
+        (RedisSettings, {"ack_level": "fsync", "ack_replicas": 0, "ack_timeout_ms": 2000, "redis_memory_mark": 0.8}),
         (
             AccountDefaults,
             {

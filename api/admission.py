@@ -1,0 +1,89 @@
+"""Bounds what is in flight, so that a receiver offered more than it can take neither dies nor grows, and answers all."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from common.errors import TooBusy
+
+MAX_REQUESTS = 2048
+# Counted from the first byte read until the answer: what waits for Redis or the disk is in it.
+MAX_BYTES = 128 * 1024 * 1024
+DROP_SECONDS = 30.0
+
+
+class Admission:
+    """Counts requests and bytes in flight, over all senders."""
+
+    def __init__(self, max_requests: int = MAX_REQUESTS, max_bytes: int = MAX_BYTES) -> None:
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self.requests = 0
+        self.bytes = 0
+
+    def request(self, receive: Any) -> Admitted:
+        """Return the admission of one request, whose messages `receive` gives; to be used as a context."""
+        return Admitted(self, receive)
+
+    def enter(self) -> None:
+        """Count a request; raises TooBusy."""
+        if self.requests >= self._max_requests:
+            raise TooBusy(f"{self.requests} requests are in flight already")
+        self.requests += 1
+
+    def take(self, size: int, own: int) -> None:
+        """Count bytes of a request that has `own` already; raises TooBusy.
+
+        A request that is alone is taken whatever its size: that is bounded elsewhere.
+        """
+        if self.bytes > own and self.bytes + size > self._max_bytes:
+            raise TooBusy(f"{self.bytes} bytes are in flight already")
+        self.bytes += size
+
+
+class Admitted:
+    """One request in flight; calling it gives the request's next message."""
+
+    def __init__(self, admission: Admission, receive: Any) -> None:
+        self._admission = admission
+        self._receive = receive
+        self._bytes = 0
+        self._more = True
+
+    def __enter__(self) -> Self:
+        self._admission.enter()
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: object, _traceback: TracebackType | None) -> None:
+        self._admission.requests -= 1
+        self._admission.bytes -= self._bytes
+
+    async def __call__(self) -> Any:
+        """Receive the next message; raises TooBusy when its bytes are too many for now."""
+        message = await self._next()
+        self.take(len(message.get("body", b"")))
+        return message
+
+    def take(self, size: int) -> None:
+        """Count bytes that the request holds besides those received; raises TooBusy."""
+        self._admission.take(size, self._bytes)
+        self._bytes += size
+
+    async def drop_rest(self, limit: int) -> None:
+        """Read on and drop the rest of a refused body, `limit` bytes at most and while it comes.
+
+        A sender that is cut off while it sends does not read the answer.
+        """
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DROP_SECONDS):
+                while self._more and size <= limit:
+                    size += len((await self._next()).get("body", b""))
+
+    async def _next(self) -> Any:
+        message = await self._receive()
+        self._more = message.get("more_body", False)
+        return message

@@ -1,0 +1,87 @@
+"""Brings what waits in the spool to Redis, what has waited longest first, slowly enough to leave room for live traffic.
+
+An entry is deleted only after Redis has confirmed its job: killed in between, the job is queued twice and loads once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from api.durable_queue import DurableQueue
+from api.redis_watch import RedisWatch
+from api.spool_thread import SpoolThread
+from common.errors import CdrError, QueueUnavailable
+
+CDRS_AT_ONCE = 500
+ADOPT_SECONDS = 5.0
+PAUSE_SECONDS = 0.5
+
+_log = structlog.get_logger("api.drain_spool")
+
+
+class Drain:
+    """One task that empties the spools of a receiver, on a connection of its own."""
+
+    def __init__(
+        self,
+        spool: SpoolThread,
+        queue: DurableQueue,
+        watch: RedisWatch,
+        per_second: int,
+        drained: Callable[[int], None],
+    ) -> None:
+        self._spool = spool
+        self._queue = queue
+        self._watch = watch
+        self._per_second = per_second
+        self._drained = drained
+
+    async def run(self) -> None:
+        """Drain whenever something waits and Redis takes it, until cancelled."""
+        await self._adopt()
+        while True:
+            # Before the look at the spool: what comes in after it must wake the wait.
+            self._spool.filled.clear()
+            moved = await self._move_some()
+            if moved:
+                await asyncio.sleep(moved / self._per_second)
+            elif self._watch.may_drain:
+                await self._wait_until_filled()
+            else:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _move_some(self) -> int:
+        """Move some entries and return how many CDRs were in them; 0 when nothing waits or it is not the time."""
+        if not self._watch.may_drain:
+            return 0
+        try:
+            waiting = await self._spool.oldest(min(CDRS_AT_ONCE, self._per_second))
+            if waiting is None:
+                return 0
+            await self._queue.write(waiting.jobs)
+            self._drained(waiting.cdrs)
+            await self._spool.delete(waiting)
+        except QueueUnavailable as error:
+            self._watch.distrust(str(error))
+            return 0
+        except CdrError as error:
+            _log.warning("the spool is not drained for now", reason=error.reason, error=str(error))
+            await asyncio.sleep(PAUSE_SECONDS)
+            return 0
+        return waiting.cdrs
+
+    async def _wait_until_filled(self) -> None:
+        """Wait for something to come into the spool, or for the time to look for what others left behind."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ADOPT_SECONDS):
+                await self._spool.filled.wait()
+        await self._adopt()
+
+    async def _adopt(self) -> None:
+        with suppress(CdrError):
+            if adopted := await self._spool.adopt():
+                _log.info("spools of other receivers taken over", count=adopted)
