@@ -13,6 +13,7 @@ import structlog
 from api.spool_entry import Batch, Entry, pack
 from api.spool_file import FileDamaged, SpoolFile, SpoolTotals
 from api.spool_lock import HeldFile, bytes_beside, translated
+from api.spool_salvage import salvaged
 from common.errors import SpoolUnavailable
 
 __all__ = ["Batch", "Entry", "Spool", "SpoolTotals"]
@@ -124,7 +125,7 @@ class Spool:
         held = HeldFile.make(self._held.path.parent)
         file = SpoolFile(held.path, self._file.last_id)
         try:
-            file.open(self._file.salvaged())
+            file.open(salvaged(self._file.row_between) if self._file.is_open else ())
             held.sync_folder()
         except BaseException:
             file.close()

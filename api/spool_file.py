@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +21,6 @@ FORMAT_VERSION = 1
 MAX_READ_BYTES = 8 * 1024 * 1024
 WAL_BYTES = 4 * 1024 * 1024
 VACUUM_PAGES = 2048
-# How many gaps of a broken file are looked into before the rest is given up: a second or two of work.
-MAX_GAPS = 100_000
-_ENDLESS = 2**63 - 1
 
 _SETTINGS = (
     # Alone in its file SQLite needs no shared memory.
@@ -88,7 +85,7 @@ class SpoolFile:
     def open(self, rows: Iterable[Row] = ()) -> None:
         """Open the file and count what it holds; one that was never finished is made, with `rows` in it.
 
-        Raises FileDamaged, after which `salvaged` has what can be read, NewerFile or SpoolUnavailable.
+        Raises FileDamaged, after which `row_between` reads what can be read, NewerFile or SpoolUnavailable.
         """
         with self._translated(_DAMAGE_WHILE_READING):
             self._connection = self._connect()
@@ -176,37 +173,19 @@ class SpoolFile:
             self._value("VACUUM")
         self._checkpoint()
 
-    def salvaged(self) -> Iterator[Row]:
-        """Yield every row of a damaged file that can be found and is whole, in no order.
-
-        It reads from both ends towards what is broken, and looks into the gap by halving it.
-        """
-        gaps = [(0, _ENDLESS)]
-        for _ in range(MAX_GAPS):
-            if not gaps or self._connection is None:
-                return
-            after, before = gaps.pop()
-            after, broken = yield from self._readable(after, before, "ASC")
-            if broken:
-                before, broken = yield from self._readable(after, before, "DESC")
-            if broken and before - after > 2:
-                middle = (after + before) // 2
-                gaps += [(after, middle + 1), (middle, before)]
-
-    def _readable(self, after: int, before: int, order: str) -> Generator[Row, None, tuple[int, bool]]:
-        """Yield the rows between two ids up to a broken one; return the id of the last and whether one was broken."""
-        last = after if order == "ASC" else before
-        statement = f"{_SELECT} WHERE id > ? AND id < ? ORDER BY id {order}"
+    def row_between(self, after: int, before: int, backwards: bool) -> Row | None:
+        """Return the first row between two ids, or the last one; raises FileDamaged when it cannot be read whole."""
+        # One at a time: a cursor reads ahead, and where that fails it does not give the row before.
+        order = "DESC" if backwards else "ASC"
         try:
-            with contextlib.closing(self._db.execute(statement, (after, before))) as rows:
-                for row in rows:
-                    if not (after < row[0] < before and is_whole(row)):
-                        return last, True
-                    last = row[0]
-                    yield row
-        except (sqlite3.Error, MemoryError):
-            return last, True
-        return last, False
+            with self._translated(_DAMAGE_WHILE_READING):
+                statement = f"{_SELECT} WHERE id > ? AND id < ? ORDER BY id {order} LIMIT 1"
+                row: Row | None = self._db.execute(statement, (after, before)).fetchone()
+        except MemoryError as error:
+            raise FileDamaged(f"{self.path.name} tells a length that cannot be") from error
+        if row is not None and not (after < row[0] < before and is_whole(row)):
+            raise FileDamaged(f"entry {row[0]} of {self.path.name} is not what was written")
+        return row
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -265,6 +244,9 @@ class SpoolFile:
             if code is not None and (code in damage or code & 0xFF in damage):
                 raise FileDamaged(f"{self.path.name} is damaged: {error}") from error
             raise SpoolUnavailable(f"{self.path.name} cannot be used: {error}") from error
+        except UnicodeDecodeError as error:
+            # SQLite's message quotes a table's definition that is no text any more.
+            raise FileDamaged(f"{self.path.name} is damaged: its schema is no text") from error
 
     @property
     def _db(self) -> sqlite3.Connection:

@@ -34,6 +34,7 @@ OWNERS = {
     "phonenumbers": {"worker/phone_numbers.py"},
     "prometheus_client": {"api/metrics.py"},
     "fastapi": {"api/app.py"},
+    "sqlite3": {"api/spool_file.py"},
     "uvicorn": {"cdr/processes.py"},
     "typer": {"cdr/main.py", "cdr/options.py", *COMMAND_GROUPS},
 }
