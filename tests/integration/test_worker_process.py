@@ -23,10 +23,10 @@ from cdr.embedded_server import running
 from cdr.ports import free_port
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, NewJob, failed_key, job_key, queue_key
 from migrations.apply import migrate
-from worker.leases import lease_key
+from worker.holds import lease_key
 from worker.outbox import enqueue
 from worker.scheduled_jobs import schedule, scheduled_key
-from worker.sweep import Sweeper
+from worker.sweep import sweep
 
 Start = Callable[..., subprocess.Popen[bytes]]
 INTERMEDIATE = f"{queue_key(CDRS)}:intermediate"
@@ -264,11 +264,11 @@ def test_a_job_whose_lease_is_renewed_is_left_alone(connection: redis.Redis) -> 
     job_id = queue_cdrs(connection, "a")
     connection.lmove(queue_key(CDRS), INTERMEDIATE)
     connection.zadd(lease_key(CDRS), {job_id: time.time() + 5})
-    assert Sweeper(connection).sweep() == 0
+    assert sweep(connection) == 0
 
 
 def test_a_lease_that_outlived_its_job_goes_alone(connection: redis.Redis) -> None:
     job_id = queue_cdrs(connection, "a")
     connection.zadd(lease_key(CDRS), {job_id: time.time() - 1, "gone": time.time() - 1})
-    assert Sweeper(connection).sweep() == 0
+    assert sweep(connection) == 0
     assert (connection.zcard(lease_key(CDRS)), connection.llen(queue_key(CDRS))) == (0, 1)
