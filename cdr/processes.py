@@ -96,6 +96,7 @@ def run_scheduler() -> int:
     """Schedule and sweep until SIGTERM or SIGINT. Returns the exit code."""
     from worker.scheduler import Scheduler
 
-    database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr scheduler")
-    Scheduler(database, connect(load(RedisSettings).redis_url.get_secret_value())).run()
+    database_url = load(DatabaseSettings).database_url.get_secret_value()
+    redis_url = load(RedisSettings).redis_url.get_secret_value()
+    Scheduler(lambda: Database(database_url, "cdr scheduler"), lambda: connect(redis_url)).run()
     return 0

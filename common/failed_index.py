@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
-from common.job_queue import failed_key, job_key
+from common.queue_format import failed_key, job_key
 from common.redis_client import RedisClient, translated
 
 CHUNK = 500

@@ -28,7 +28,7 @@ class Failure:
 
     def as_meta(self, before: dict[str, Any]) -> dict[str, Any]:
         """Return the job's meta with this failure in it, and counted."""
-        return {**before, **asdict(self), "attempts": int(before.get("attempts", 0)) + 1}
+        return {**before, **asdict(self), "attempts": _attempts(before, 0) + 1}
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _describe(
         failure.get("sqlstate"),
         str(failure["error"]) if "error" in failure else _last_line(read_traceback(connection, job_id)),
         datetime.fromtimestamp(failed_at, UTC).isoformat(timespec="seconds"),
-        int(failure.get("attempts", 1)),
+        _attempts(failure, 1),
     )
 
 
@@ -141,9 +141,15 @@ def _read_meta(meta: bytes | None) -> dict[str, Any]:
     """Read what our worker noted of the failure; a job that failed without it has none."""
     try:
         value = JobSerializer.loads(meta or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _attempts(meta: dict[str, Any], otherwise: int) -> int:
+    """Read how often a job failed; whoever can write to Redis may have written anything there."""
+    attempts = meta.get("attempts")
+    return attempts if isinstance(attempts, int) else otherwise
 
 
 def _last_line(traceback: str | None) -> str:

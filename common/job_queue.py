@@ -6,19 +6,63 @@ own classes whoever can write to Redis runs code in the workers, through pickles
 
 from __future__ import annotations
 
-import time
 import zlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 from rq import Queue
+from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
+from common.broken_jobs import set_aside
 from common.errors import ConfigurationError, Permanent
+from common.queue_format import (
+    COUNTERS_KEY,
+    JOB_ID,
+    QUEUES_KEY,
+    failed_key,
+    first_seen_key,
+    intermediate_key,
+    job_key,
+    queue_key,
+    scheduled_key,
+    timestamp,
+)
+from common.redis_client import read_hash
+
+# Whoever works on queues needs their keys too, and finds them here with the rest of the contract.
+__all__ = [
+    "ALLOWED_FUNCTIONS",
+    "CDRS",
+    "COUNTERS_KEY",
+    "FETCH_RECORDINGS",
+    "HOOKS",
+    "KEEP_BODIES",
+    "KEEP_FOR_EVER",
+    "LAST_LOADED_FIELD",
+    "LOAD_CDRS",
+    "NO_TIMEOUT",
+    "PAYLOAD_VERSION",
+    "QUEUES",
+    "RECORDINGS",
+    "RESULT_TTL_SECONDS",
+    "CdrJob",
+    "CdrQueue",
+    "FunctionNotAllowed",
+    "JobSerializer",
+    "NewJob",
+    "failed_key",
+    "first_seen_key",
+    "intermediate_key",
+    "job_key",
+    "queue_key",
+    "read_call",
+    "scheduled_key",
+    "timestamp",
+]
 
 PAYLOAD_VERSION = 1
 
@@ -32,8 +76,7 @@ KEEP_BODIES = "worker.jobs.keep_bodies"
 FETCH_RECORDINGS = "worker.jobs.fetch_recordings"
 ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS})
 
-# What all workers loaded and refused, counted in one hash, and when one of them loaded last.
-COUNTERS_KEY = "cdr:counters"
+# The field of the counters that says when a worker loaded last.
 LAST_LOADED_FIELD = "last_loaded_at"
 
 # RQ's own timeout interrupts Python anywhere; each job bounds its waits itself, and a dead worker's lease runs out.
@@ -45,17 +88,13 @@ _COMPRESS_FROM_BYTES = 1024
 _COMPRESSION_LEVEL = 1
 _ZLIB_MARK = b"x"
 
-# What RQ keeps in a job's hash that could make a process import or fetch something of the writer's choice.
-_DANGEROUS_FIELDS = (
-    b"success_callback_name",
-    b"failure_callback_name",
-    b"stopped_callback_name",
-    b"webhooks",
-    b"dependency_ids",
-    b"dependency_id",
-    b"group_id",
-    b"result",
+# What we read of a job's hash. The rest of what RQ knows could make a process import or fetch something of the writer's
+# choice (callbacks, webhooks, dependencies), or change what becomes of a job (timeouts, retries, repeats, rate limits).
+_FIELDS = frozenset(
+    (b"data", b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"origin", b"description", b"status", b"meta")
 )
+# A batch holds a few thousand CDRs; a longer number was not written by us, and Python refuses to read endless ones.
+_MOST_DIGITS = 9
 
 
 class FunctionNotAllowed(Permanent):
@@ -91,10 +130,23 @@ class CdrJob(Job):
         self.deaths = 0
 
     def restore(self, raw_data: dict[bytes, bytes]) -> Any:
-        """Take what Redis holds of the job, without what could run or fetch something."""
+        """Take what we need of what Redis holds; raises whatever RQ does for a value that nobody can read."""
         self.cdrs = _count(raw_data.get(b"cdrs"))
         self.deaths = _count(raw_data.get(b"deaths"))
-        return super().restore({name: value for name, value in raw_data.items() if name not in _DANGEROUS_FIELDS})
+        super().restore({name: value for name, value in raw_data.items() if name in _FIELDS})
+        self.timeout, self.result_ttl, self.failure_ttl = NO_TIMEOUT, RESULT_TTL_SECONDS, KEEP_FOR_EVER
+        if not isinstance(self.meta, dict):
+            self.meta: dict[str, Any] = {}
+
+    def read(self, raw_data: dict[bytes, bytes] | None) -> str:
+        """Take what Redis holds of the job, and return why that cannot be done, or nothing."""
+        try:
+            self.restore(raw_data or {})
+        except NoSuchJobError:
+            return "it has no data"
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
 
     @property
     def func(self) -> Any:
@@ -124,6 +176,22 @@ class CdrQueue(Queue):
             raise ConfigurationError(f"a worker listens to one queue, not to {len(queues)}: start one worker a queue")
         return super().dequeue_any(queues, timeout, *arguments, **options)
 
+    @classmethod
+    def lmove(cls, connection: Any, queue_key: str, timeout: int | None) -> Any:
+        """Take the next id, as RQ does; one that RQ could not read as an id is set aside."""
+        while (moved := super().lmove(connection, queue_key, timeout)) is not None and not JOB_ID.fullmatch(moved[1]):
+            set_aside(connection, queue_key, moved[1], "its id is none that RQ can read")
+        return moved
+
+    @classmethod
+    def _fetch_dequeued_job(cls, connection: Any, queue_key: str, job_id: str, *_: Any, **__: Any) -> Any:
+        """Read the job that was taken; one that cannot be read is set aside, and None says to take the next."""
+        job = CdrJob(job_id, connection)
+        if error := job.read(read_hash(connection, job.key)):
+            set_aside(connection, queue_key, job_id.encode(), error)
+            return None
+        return job, cls.from_queue_key(queue_key, connection=connection)
+
 
 @dataclass(frozen=True)
 class NewJob:
@@ -145,7 +213,7 @@ class NewJob:
             ("HSET", job_key(self.job_id), *_flatten(self._hash())),
             ("DEL", first_seen_key(self.queue, self.job_id)),
             ("RPUSH", queue_key(self.queue), self.job_id),
-            ("SADD", "rq:queues", queue_key(self.queue)),
+            ("SADD", QUEUES_KEY, queue_key(self.queue)),
         ]
 
     def scheduled_commands(self, scheduled_key: str, due: float) -> list[tuple[Any, ...]]:
@@ -153,7 +221,7 @@ class NewJob:
         return [
             ("HSET", job_key(self.job_id), *_flatten({**self._hash(), "status": "scheduled"})),
             ("ZADD", scheduled_key, due, self.job_id),
-            ("SADD", "rq:queues", queue_key(self.queue)),
+            ("SADD", QUEUES_KEY, queue_key(self.queue)),
         ]
 
     def _hash(self) -> dict[str, Any]:
@@ -186,51 +254,13 @@ def read_call(data: bytes) -> tuple[str, list[Any]]:
     try:
         call = JobSerializer.loads(zlib.decompress(data) if data[:1] == _ZLIB_MARK else data)
         function, _instance, arguments, _options = call
-    except (zlib.error, TypeError) as error:
+    except (zlib.error, TypeError, RecursionError) as error:
         raise ValueError(f"not the data of a job of ours: {error}") from error
     return str(function), list(arguments)
 
 
-def timestamp() -> str:
-    """Return now in the form in which RQ writes times."""
-    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def job_key(job_id: str) -> str:
-    """Return the key of the hash that holds a job."""
-    return f"rq:job:{job_id}"
-
-
-def queue_key(queue: str) -> str:
-    """Return the key of the list that holds the ids of a queue's jobs."""
-    return f"rq:queue:{queue}"
-
-
-def intermediate_key(queue: str) -> str:
-    """Return the key of the list in which RQ keeps the ids of jobs that were taken and have not been started."""
-    return f"{queue_key(queue)}:intermediate"
-
-
-def failed_key(queue: str) -> str:
-    """Return the key of the sorted set in which RQ keeps the ids of a queue's failed jobs."""
-    return f"rq:failed:{queue}"
-
-
-def scheduled_key(queue: str) -> str:
-    """Return the key of the sorted set in which RQ keeps a queue's scheduled jobs, by when they are due."""
-    return f"rq:scheduled:{queue}"
-
-
-def first_seen_key(queue: str, job_id: str) -> str:
-    """Return the key by which RQ remembers for a day that it saw a job in mid-move.
-
-    A job that still has it when it is moved again is failed at once, so it goes whenever a job is queued.
-    """
-    return f"rq:queue:{queue}:intermediate:first_seen:{job_id}"
-
-
 def _count(raw: bytes | None) -> int:
-    return int(raw) if raw is not None and raw.isdigit() else 0
+    return int(raw) if raw is not None and raw.isdigit() and len(raw) <= _MOST_DIGITS else 0
 
 
 def _flatten(mapping: dict[str, Any]) -> list[Any]:

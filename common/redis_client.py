@@ -32,6 +32,20 @@ def translated() -> Iterator[None]:
         raise QueueUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
 
 
+def read_hash(connection: RedisClient, key: str) -> dict[bytes, bytes] | None:
+    """Return a hash, empty when there is no such key, None when the key is of another type.
+
+    Raises redis-py's own errors: for the classes that RQ calls, which knows them.
+    """
+    try:
+        found: dict[bytes, bytes] = connection.hgetall(key)
+    except redis.ResponseError:
+        if connection.type(key) in {b"hash", b"none"}:
+            raise
+        return None
+    return found
+
+
 def connect(url: str, timeout_seconds: float | None = 15) -> RedisClient:
     """Return a client with a connection pool, for workers and commands; replies are bytes.
 

@@ -9,34 +9,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from common.job_queue import queue_key, timestamp
+from common.queue_format import QUEUES_KEY, queue_key, timestamp
 from common.redis_client import RedisClient, translated
 
-# KEYS: the sorted set the jobs come from, its index or the set itself, the queue's list, the set of queues. ARGV: now,
-# "front" or "back", job ids. What RQ notes of a job's last run goes, and its expiry too; a job whose hash is gone only
-# leaves the sets.
-_MOVE = """
-local moved, gone = 0, 0
-for i = 3, #ARGV do
-    local id = ARGV[i]
-    if redis.call('ZREM', KEYS[1], id) == 1 then
-        redis.call('ZREM', KEYS[2], id)
-        local key = 'rq:job:' .. id
-        if redis.call('HEXISTS', key, 'data') == 1 then
-            redis.call('HSET', key, 'status', 'queued', 'enqueued_at', ARGV[1], 'started_at', '', 'ended_at', '', 'worker_name', '')
-            redis.call('PERSIST', key)
-            redis.call('DEL', KEYS[3] .. ':intermediate:first_seen:' .. id)
-            redis.call(ARGV[2] == 'front' and 'LPUSH' or 'RPUSH', KEYS[3], id)
-            moved = moved + 1
-        else
-            redis.call('DEL', key, 'rq:results:' .. id)
-            gone = gone + 1
+# For every script that goes by the clock: Redis's own, because those of two hosts differ.
+NOW = """
+local function seconds()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+"""
+
+# For every script that puts a job into its queue: what RQ notes of its last run goes, and its expiry too. Without a time
+# in `now` the job keeps its age. Returns false for a job without data, of which there is nothing to run.
+TO_QUEUE = """
+local function to_queue(id, queue, push, now)
+    local key = 'rq:job:' .. id
+    if redis.pcall('HEXISTS', key, 'data') ~= 1 then return false end
+    redis.call('HSET', key, 'status', 'queued', 'started_at', '', 'ended_at', '', 'worker_name', '')
+    if now then redis.call('HSET', key, 'enqueued_at', now) end
+    redis.call('PERSIST', key)
+    redis.call('DEL', queue .. ':intermediate:first_seen:' .. id)
+    redis.call(push, queue, id)
+    return true
+end
+"""
+
+# KEYS: the sorted set the jobs come from, its index or the set itself, the queue's list, the set of queues. A job whose
+# data is gone only leaves the sets.
+_MOVE_EACH = """
+local function move_each(ids, push, now)
+    local moved, gone = 0, 0
+    for _, id in ipairs(ids) do
+        if redis.call('ZREM', KEYS[1], id) == 1 then
+            redis.call('ZREM', KEYS[2], id)
+            if to_queue(id, KEYS[3], push, now) then
+                moved = moved + 1
+            else
+                redis.call('DEL', 'rq:job:' .. id, 'rq:results:' .. id)
+                gone = gone + 1
+            end
         end
     end
+    if moved > 0 then redis.call('SADD', KEYS[4], KEYS[3]) end
+    return {moved, gone}
 end
-if moved > 0 then redis.call('SADD', KEYS[4], KEYS[3]) end
-return {moved, gone}
 """
+
+# ARGV: now as text, LPUSH or RPUSH, job ids.
+_MOVE = TO_QUEUE + _MOVE_EACH + "return move_each({unpack(ARGV, 3)}, ARGV[2], ARGV[1])"
+
+# ARGV: now as text, how many at most.
+_MOVE_DUE = (
+    NOW
+    + TO_QUEUE
+    + _MOVE_EACH
+    + """
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', seconds(), 'LIMIT', 0, ARGV[2])
+return move_each(due, 'RPUSH', ARGV[1])
+"""
+)
 
 # KEYS: the sorted set that holds the jobs, its index. ARGV: job ids. Returns how many had their data still.
 _DELETE = """
@@ -45,7 +77,7 @@ for i = 1, #ARGV do
     local id = ARGV[i]
     if redis.call('ZREM', KEYS[1], id) == 1 then
         redis.call('ZREM', KEYS[2], id)
-        deleted = deleted + redis.call('HEXISTS', 'rq:job:' .. id, 'data')
+        if redis.pcall('HEXISTS', 'rq:job:' .. id, 'data') == 1 then deleted = deleted + 1 end
         redis.call('DEL', 'rq:job:' .. id, 'rq:results:' .. id)
     end
 end
@@ -74,10 +106,21 @@ def move_to_queue(
     They leave the sorted set `index_key` too, if there is one. Raises QueueUnavailable.
     """
     with translated():
-        script = connection.register_script(_MOVE)
-        moved, gone = script(
-            keys=[source_key, index_key or source_key, queue_key(queue), "rq:queues"],
-            args=[timestamp(), "front" if front else "back", *job_ids],
+        moved, gone = connection.register_script(_MOVE)(
+            keys=[source_key, index_key or source_key, queue_key(queue), QUEUES_KEY],
+            args=[timestamp(), "LPUSH" if front else "RPUSH", *job_ids],
+        )
+    return Moved(moved, gone)
+
+
+def move_due_to_queue(connection: RedisClient, source_key: str, queue: str, most: int) -> Moved:
+    """Move the jobs of the sorted set `source_key` whose score, a time, has come by Redis's clock, at most so many.
+
+    Raises QueueUnavailable.
+    """
+    with translated():
+        moved, gone = connection.register_script(_MOVE_DUE)(
+            keys=[source_key, source_key, queue_key(queue), QUEUES_KEY], args=[timestamp(), most]
         )
     return Moved(moved, gone)
 

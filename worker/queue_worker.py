@@ -1,4 +1,4 @@
-"""The RQ worker: one queue, one job at a time, a lease on it, and a decision for every way in which a job can end."""
+"""The RQ worker: one queue, one hold at a time, and a decision for every way in which a job can end."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from typing import Any
 
 import structlog
 from rq import SimpleWorker
-from rq.exceptions import StopRequested
-from rq.job import Job
+from rq.exceptions import DequeueTimeout, DeserializationError, StopRequested
 from rq.queue import Queue
-from rq.utils import now
+from rq.results import Result
+from rq.utils import now, utcformat
 from rq.worker.base import WorkerStatus
+from rq.worker_registration import register
 
+from common.broken_jobs import BROKEN_JOB
 from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnavailable, Transient
-from common.failed_index import note_failure
 from common.failed_jobs import Failure
-from common.job_queue import COUNTERS_KEY, CdrJob, CdrQueue, queue_key
-from common.redis_client import translated
-from worker.companions import finish, return_to_queue, take_companions
+from common.job_queue import LOAD_CDRS, CdrJob, CdrQueue, JobSerializer
+from common.redis_client import RedisClient, translated
+from worker.holds import MAX_CDRS, Hold
 from worker.jobs import load_batches
-from worker.leases import Lease, release
+from worker.leases import Renewal
 from worker.split_jobs import split_if_deadly
 
-WORKER_TTL_SECONDS = 20
-STARTED_SECONDS = 86_400
-MAINTENANCE_SECONDS = 30
+# A worker that has said nothing for so long is dead to `cdr status` and `rq info`.
+SILENT_SECONDS = 60
+HEARTBEAT_SECONDS = 3.0
+# An idle worker looks up so often whether it has been told to stop.
+LISTEN_SECONDS = 1
 # How long to wait after a transient failure before the next try: doubled each time, up to the last.
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 3.0
@@ -43,124 +46,205 @@ class CdrWorker(SimpleWorker):
 
     queue_class: Any = CdrQueue
     job_class: Any = CdrJob
-    log_result_lifespan = False
 
     def __init__(self, queues: Any, *arguments: Any, **options: Any) -> None:
-        options.update(
-            job_class=CdrJob,
-            queue_class=CdrQueue,
-            worker_ttl=WORKER_TTL_SECONDS,
-            maintenance_interval=MAINTENANCE_SECONDS,
-            log_job_description=False,
-        )
+        # Redis answers a worker that listens after LISTEN_SECONDS; RQ waits for its answers for 10 s longer.
+        options.update(job_class=CdrJob, queue_class=CdrQueue, worker_ttl=LISTEN_SECONDS + 15)
         super().__init__(queues, *arguments, **options)
         if len(self.queues) > 1:
             raise ConfigurationError("a worker listens to one queue: start one worker a queue")
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._setback: CdrError | None = None
+        self._next_heartbeat = 0.0
+        self._written_state = ""
 
-    def execute_job(self, job: Any, queue: Queue) -> None:
-        """Run a job, and with a load job those behind it; when it could not be done for now, pause before the next."""
-        self._setback = None
-        # A signal to stop now lets the jobs at hand end; this is what RQ looks at.
-        self._state = WorkerStatus.BUSY
-        jobs = [job, *take_companions(self.connection, queue.name, job)]
-        job_ids = [each.id for each in jobs]
-        with Lease(self.connection, queue.name, *job_ids):
-            if not self._load_together(jobs, queue):
-                self._run_alone(jobs, queue)
-        release(self.connection, queue.name, *job_ids)
-        self.set_state(WorkerStatus.IDLE)
-        if self._setback is None:
-            self._pause_seconds = FIRST_PAUSE_SECONDS
-        else:
-            self._pause(self._setback)
+    # What RQ asks of a worker between jobs.
 
-    def _load_together(self, jobs: list[Any], queue: Queue) -> bool:
-        """Load the batches of all jobs in one transaction; tell whether they are done with for now.
+    def subscribe(self) -> None:
+        """Take no commands over Redis: whoever may write to it could end the workers."""
 
-        They are not when one of them cannot be loaded: which one, and why, shows when each is run alone.
+    def unsubscribe(self) -> None:
+        """Have nothing to unsubscribe from."""
+
+    def clean_registries(self) -> None:
+        """Leave abandoned jobs to the scheduler's sweep: RQ's own clean-up would call them failed."""
+        self.last_cleaned_at: Any = now()
+
+    def clean_group_registries(self) -> None:
+        """Clean nothing: no job of ours is in a group."""
+
+    def _shutdown(self) -> None:
+        """Note that a signal asks to stop.
+
+        RQ would interrupt whatever the worker does when it has no job yet, and a job just taken would have to be swept up.
         """
-        if not jobs[0].cdrs or jobs[0].deaths:
-            return False
-        try:
-            load_batches([job.args for job in jobs])
-        except NewerPayload:
-            # It goes to the end of the queue, and the others need not wait for it.
-            return False
-        except Transient as error:
-            self._setback = error
-            return_to_queue(self.connection, queue.name, jobs)
-            return True
-        except (StopRequested, SystemExit, KeyboardInterrupt):
-            # A signal to stop arrived in mid-load: nobody has to wait for the leases to run out.
-            self._stop_requested = True
-            return_to_queue(self.connection, queue.name, jobs)
-            return True
-        except Exception as error:  # noqa: BLE001 - running each alone decides what becomes of it
-            _log.info("run one by one", jobs=len(jobs), error=str(error))
-            return False
-        finish(self.connection, queue.name, self.key, jobs)
-        return True
-
-    def _run_alone(self, jobs: list[Any], queue: Queue) -> None:
-        """Run each job as RQ does, until told to stop or held up."""
-        for place, job in enumerate(jobs):
-            if self._setback is not None or self._stop_requested:
-                return_to_queue(self.connection, queue.name, jobs[place:])
-                return
-            if not split_if_deadly(self.connection, queue.name, job):
-                self.perform_job(job, queue, self.prepare_execution(job))
+        self._stop_requested = True
 
     @property
     def told_to_stop(self) -> bool:
         """Whether a signal asked this worker to end."""
         return self._shutdown_requested_date is not None
 
-    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
-        """Keep RQ from taking a running job for an abandoned one: that is for the lease to say."""
-        return STARTED_SECONDS
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """Tell what the worker does, if it does not say so already."""
+        self._state = state
+        if state != self._written_state:
+            super().set_state(state, pipeline)
+            self._written_state = state
 
-    def clean_registries(self) -> None:
-        """Leave abandoned jobs to the scheduler's sweep: RQ's own clean-up would call them failed."""
-        self.last_cleaned_at: Any = now()
-
-    def _finalize_failure(self, job: Job, queue: Queue, execution: Any, exc_info: Any) -> None:
-        error = exc_info[1]
-        if isinstance(error, Transient | ConfigurationError):
-            # A wrong setting of this worker is no fault of the job either.
-            self._setback = error
-            self._put_back(job, queue, execution, last=isinstance(error, NewerPayload))
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002 - RQ's signature
+        """Tell now and then that the worker lives, and register again what Redis has forgotten meanwhile."""
+        if time.monotonic() < self._next_heartbeat:
             return
-        if isinstance(error, StopRequested) or not isinstance(error, Exception):
-            # A signal to stop arrived in mid-job: that is no failure, and RQ would have gone on working.
-            self._stop_requested = True
-            self._put_back(job, queue, execution)
-            return
-        failure = describe(error)
-        job.meta = failure.as_meta(job.meta)
-        job.save_meta()  # type: ignore[no-untyped-call]
-        super()._finalize_failure(job, queue, execution, exc_info)
-        with translated():
-            note_failure(self.connection, queue.name, job.id, failure.failed_at)
-            self.connection.hincrby(COUNTERS_KEY, "refused", 1)
+        self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+        self.last_heartbeat: Any = now()
+        with self.connection.pipeline(transaction=True) as beat:
+            beat.hset(self.key, "last_heartbeat", utcformat(self.last_heartbeat))
+            beat.expire(self.key, SILENT_SECONDS)
+            forgotten, _ = beat.execute()
+            if forgotten and self.birth_date:
+                beat.hset(self.key, mapping={**self.serialize(), "state": self._written_state})
+                register(self, beat)
+                beat.execute()
 
-    def _put_back(self, job: Job, queue: Queue, execution: Any, *, last: bool = False) -> None:
-        """Return the job to the head of its queue in one step, as if it had never been taken; to its end if `last`.
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """Take the next job; None when there is none in a burst, or for `max_idle_time` seconds.
 
-        What only a newer worker can do must not stand in the way of what this one can.
+        Waits for a Redis that is away for as long as it takes. Raises StopRequested when told to stop meanwhile.
         """
-        with translated(), self.connection.pipeline(transaction=True) as pipeline:
-            self.cleanup_execution(job, pipeline=pipeline, execution=execution)
-            pipeline.hset(job.key, mapping={"status": "queued", "worker_name": ""})
-            (pipeline.rpush if last else pipeline.lpush)(queue_key(queue.name), job.id)
-            pipeline.execute()
+        idle_until = None if max_idle_time is None else time.monotonic() + max_idle_time
+        away = False
+        while not self._stop_requested:
+            try:
+                with translated():
+                    self.set_state(WorkerStatus.IDLE)
+                    self.heartbeat()
+                    return CdrQueue.dequeue_any(self.queues, timeout and LISTEN_SECONDS, connection=self.connection)
+            except DequeueTimeout:
+                if idle_until is not None and time.monotonic() > idle_until:
+                    return None
+                away = False
+            except QueueUnavailable as error:
+                if not away:
+                    _log.warning("waiting for Redis", error=str(error))
+                away = True
+                self._sleep(LONGEST_PAUSE_SECONDS)
+        raise StopRequested
+
+    # What becomes of a job.
+
+    def execute_job(self, job: Any, queue: Queue) -> None:
+        """Run a job, and with a load job those behind it; when it could not be done for now, pause before the next."""
+        self._setback = None
+        hold = Hold(self.connection, queue.name)
+        room = MAX_CDRS - job.cdrs if job.cdrs and not job.deaths else 0
+        with Renewal(hold, self._show_busy):
+            try:
+                jobs = self._read(hold, job, hold.take(job.id, room))
+                if jobs and not self._load_together(hold, jobs):
+                    self._run_alone(hold, jobs, queue)
+            except (StopRequested, SystemExit, KeyboardInterrupt):
+                # A second signal to stop: nobody has to wait for the leases to run out.
+                hold.put_back(hold.job_ids)
+                self._stop_requested = True
+        if self._setback is None:
+            self._pause_seconds = FIRST_PAUSE_SECONDS
+        else:
+            self._pause(self._setback)
+
+    def _show_busy(self) -> None:
+        with translated():
+            self.set_state(WorkerStatus.BUSY)
+            self.heartbeat()
+
+    def _read(self, hold: Hold, first: CdrJob, job_ids: list[str]) -> list[CdrJob]:
+        """Read the jobs that came along; what cannot be read goes back, to be dealt with when it is taken by itself."""
+        others = [CdrJob(job_id, self.connection) for job_id in job_ids if job_id != first.id]
+        with translated(), self.connection.pipeline(transaction=False) as pipeline:
+            for job in others:
+                pipeline.hgetall(job.key)
+            broken = {job.id for job, raw in zip(others, pipeline.execute(), strict=True) if job.read(raw)}
+        hold.put_back(sorted(broken))
+        return [job for job in (first, *others) if job.id in job_ids and job.id not in broken]
+
+    def _load_together(self, hold: Hold, jobs: list[CdrJob]) -> bool:
+        """Load the batches of all jobs in one transaction; tell whether they are done with for now.
+
+        They are not when one of them cannot be loaded: which one, and why, shows when each is run alone.
+        """
+        job_ids = [job.id for job in jobs]
+        if not jobs[0].cdrs or jobs[0].deaths:
+            return False
+        try:
+            if any(job.func_name != LOAD_CDRS for job in jobs):
+                return False
+            payloads: list[Any] = [job.args for job in jobs]
+            load_batches(payloads)
+        except NewerPayload:
+            # It goes to the end of the queue, and the others need not wait for it.
+            return False
+        except Transient as error:
+            self._setback = error
+            hold.put_back(job_ids)
+            return True
+        except StopRequested:
+            raise
+        except Exception as error:  # noqa: BLE001 - running each alone decides what becomes of it
+            _log.info("run one by one", jobs=len(jobs), error=str(error))
+            return False
+        hold.finish_together(job_ids, self.key)
+        return True
+
+    def _run_alone(self, hold: Hold, jobs: list[CdrJob], queue: Queue) -> None:
+        """Run each job by itself, until told to stop or held up."""
+        for place, job in enumerate(jobs):
+            if self._setback is not None or self._stop_requested:
+                hold.put_back([each.id for each in jobs[place:]])
+                return
+            if not split_if_deadly(hold, queue.name, job) and hold.start(job.id, self.name):
+                self._perform(hold, job)
+
+    def _perform(self, hold: Hold, job: CdrJob) -> None:
+        """Call the job's function and decide what becomes of the job."""
+        began = time.time()
+        try:
+            job.perform()
+        except (Transient, ConfigurationError) as error:
+            # A wrong setting of this worker is no fault of the job either. What only a newer worker can do must not stand
+            # in the way of what this one can.
+            self._setback = error
+            hold.put_back([job.id], last=isinstance(error, NewerPayload))
+        except StopRequested:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job has failed of it
+            self._fail(hold, job, error, began)
+        else:
+            hold.finish(job.id, self.key)
+
+    def _fail(self, hold: Hold, job: CdrJob, error: Exception, began: float) -> None:
+        failure = describe(error)
+        _log.warning("job failed", job_id=job.id, reason=failure.reason, error=failure.error)
+        result = Result(
+            job.id,
+            Result.Type.FAILED,
+            self.connection,
+            exc_string="".join(traceback.format_exception(error)),
+            worker_name=self.name,
+            serializer=JobSerializer,
+            execution_id=hold.token,
+        )
+        record = {**result.serialize(), "execution_started_at": began, "execution_ended_at": failure.failed_at}
+        meta = JobSerializer.dumps(failure.as_meta({"attempts": job.meta.get("attempts")}))
+        hold.fail(job.id, self.key, meta, failure.failed_at, record)
 
     def _pause(self, error: CdrError) -> None:
         """Wait before the next job, watching for a request to stop."""
         _log.warning("waiting", reason=error.reason, error=str(error), seconds=self._pause_seconds)
-        ends_at = time.monotonic() + self._pause_seconds
+        self._sleep(self._pause_seconds)
         self._pause_seconds = min(self._pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+
+    def _sleep(self, seconds: float) -> None:
+        ends_at = time.monotonic() + seconds
         while not self._stop_requested and (left := ends_at - time.monotonic()) > 0:
             time.sleep(min(left, _STEP_SECONDS))
 
@@ -169,10 +253,12 @@ def describe(error: BaseException) -> Failure:
     """Say for the list of failed jobs why a job failed."""
     if isinstance(error, CdrError):
         return Failure(error.reason, getattr(error, "sqlstate", None), str(error), time.time())
+    if isinstance(error, DeserializationError):
+        return Failure(BROKEN_JOB, None, "its data is no call of a function", time.time())
     return Failure("error", None, "".join(traceback.format_exception_only(error)).strip(), time.time())
 
 
-def work(queue: str, connection: Any) -> int:
+def work(queue: str, connection: RedisClient) -> int:
     """Work on one queue until told to stop; returns the exit code: 1 when it ended without being told."""
     try:
         with translated():

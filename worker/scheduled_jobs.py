@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from datetime import datetime
 
 from common.job_queue import QUEUES, NewJob, scheduled_key
 from common.redis_client import RedisClient, translated
-from common.requeue import move_to_queue
+from common.requeue import move_due_to_queue
 from worker.outbox import recording_jobs
 
 _MOVED_AT_ONCE = 500
@@ -30,13 +29,5 @@ def schedule_recordings(connection: RedisClient, retries: Iterable[tuple[int, da
 
 
 def move_due_jobs(connection: RedisClient) -> int:
-    """Move every job that is due to its queue and return how many; raises QueueUnavailable."""
-    moved = 0
-    for queue in QUEUES:
-        with translated():
-            due: list[bytes] = connection.zrangebyscore(
-                scheduled_key(queue), 0, time.time(), start=0, num=_MOVED_AT_ONCE
-            )
-        if due:
-            moved += move_to_queue(connection, scheduled_key(queue), queue, [job_id.decode() for job_id in due]).moved
-    return moved
+    """Move the jobs that are due to their queues and return how many; raises QueueUnavailable."""
+    return sum(move_due_to_queue(connection, scheduled_key(queue), queue, _MOVED_AT_ONCE).moved for queue in QUEUES)

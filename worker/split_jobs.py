@@ -9,28 +9,23 @@ from typing import Any
 
 import structlog
 
-from common.job_queue import PAYLOAD_VERSION, CdrJob, JobSerializer, NewJob, intermediate_key
-from common.redis_client import RedisClient, translated
+from common.job_queue import PAYLOAD_VERSION, CdrJob, NewJob, read_call
+from worker.holds import Hold
 
 DEATHS_BEFORE_SPLIT = 3
 
 _log = structlog.get_logger("worker.split_jobs")
 
 
-def split_if_deadly(connection: RedisClient, queue: str, job: CdrJob) -> bool:
-    """Replace a job whose worker died three times by two that share its batch; tell whether that was done.
+def split_if_deadly(hold: Hold, queue: str, job: CdrJob) -> bool:
+    """Replace a job whose worker died three times by two that share its batch; tell whether that was to be done.
 
-    The job must have been taken by this worker and not started yet. Raises QueueUnavailable.
+    The job must be held and not started yet. Raises QueueUnavailable.
     """
     halves = _halves(queue, job) if job.deaths >= DEATHS_BEFORE_SPLIT else []
     if not halves:
         return False
-    with translated(), connection.pipeline(transaction=True) as pipeline:
-        for command in [command for half in halves for command in half.commands()]:
-            pipeline.execute_command(*command)
-        pipeline.lrem(intermediate_key(queue), 0, job.id)
-        pipeline.delete(job.key)
-        pipeline.execute()
+    hold.replace(job.id, halves)
     _log.warning("deadly batch split", job_id=job.id, deaths=job.deaths)
     return True
 
@@ -46,7 +41,7 @@ def _halves(queue: str, job: CdrJob) -> list[NewJob]:
 
 def _read(job: CdrJob) -> tuple[str, list[Any]]:
     try:
-        function, _, (version, batch), _ = JobSerializer.loads(job.data)
-    except (ValueError, TypeError):
+        function, (version, batch) = read_call(job.data)
+    except ValueError:
         return "", []
     return function, batch if version == PAYLOAD_VERSION and isinstance(batch, list) else []

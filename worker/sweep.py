@@ -1,97 +1,163 @@
 """Finds jobs whose worker died and puts them back into their queue, in whatever state they were left.
 
-Three places are looked at: leases that ran out, RQ's intermediate list (taken, but not started), and jobs in it that no
-worker holds a lease for. Jobs of stock workers hold no lease and follow RQ's own rule.
+Three places are looked at: leases that ran out, RQ's intermediate list (taken, and nobody holds it), and executions that
+have no lease. All that it remembers is in Redis, so that a scheduler may die, or there may be two. What is in no place at
+all is for worker/orphans.py.
 """
 
 from __future__ import annotations
 
-import time
-
 import structlog
 
-from common.job_queue import QUEUES, intermediate_key, queue_key, timestamp
+from common.job_queue import QUEUES
+from common.queue_format import timestamp
 from common.redis_client import RedisClient, translated
-from worker.leases import LEASE_SECONDS, lease_key
+from common.requeue import NOW, TO_QUEUE
+from worker.holds import EXECUTION_PREFIX, LEASE_SECONDS, PLACES, place_keys
+
+RECOVERED_AT_ONCE = 200
+# How long RQ's own registries may lie past their time before somebody else's dead execution is taken for one.
+STOCK_GRACE_SECONDS = 60
 
 _log = structlog.get_logger("worker.sweep")
 
-# KEYS: leases, started registry, intermediate list, queue list. ARGV: the job's id, now in seconds, now as text.
-# The lease is checked again inside the script: a worker may have renewed it since. What is neither started nor queued
-# any more has ended, and only its lease goes. A job whose worker died is counted, because it may be what killed it: the
-# second time it goes behind the others, and worker/split_jobs.py splits it later on.
-_RECOVER_LEASED = """
-local id, key = ARGV[1], 'rq:job:' .. ARGV[1]
-local score = redis.call('ZSCORE', KEYS[1], id)
-if not score or tonumber(score) > tonumber(ARGV[2]) then return 0 end
-redis.call('ZREM', KEYS[1], id)
-for _, execution in ipairs(redis.call('ZRANGE', 'rq:executions:' .. id, 0, -1)) do
-    redis.call('ZREM', KEYS[2], id .. ':' .. execution)
-    redis.call('DEL', 'rq:execution:' .. id .. ':' .. execution)
+# A job whose worker died is counted, because it may be what killed it: the second time it goes behind the others, and
+# worker/split_jobs.py splits it later on.
+_DIED = (
+    PLACES
+    + NOW
+    + TO_QUEUE
+    + """
+local function died(id, now)
+    local deaths = redis.pcall('HINCRBY', 'rq:job:' .. id, 'deaths', 1)
+    if type(deaths) ~= 'number' then deaths = 2 end
+    redis.call('ZREM', failed, id)
+    redis.call('ZREM', failed_at, id)
+    if to_queue(id, waiting, deaths > 1 and 'RPUSH' or 'LPUSH', now) then return 1 end
+    -- Counting made a hash of a job that was gone.
+    if redis.call('TYPE', 'rq:job:' .. id).ok == 'hash' then redis.call('DEL', 'rq:job:' .. id) end
+    return 0
 end
-redis.call('DEL', 'rq:executions:' .. id)
-local taken = redis.call('LREM', KEYS[3], 0, id)
-if redis.call('HEXISTS', key, 'data') == 0 then return 0 end
-local status = redis.call('HGET', key, 'status')
-if status ~= 'started' and taken == 0 then return 0 end
-redis.call('HSET', key, 'status', 'queued', 'enqueued_at', ARGV[3], 'started_at', '', 'worker_name', '')
-redis.call('PERSIST', key)
-redis.call('DEL', KEYS[3] .. ':first_seen:' .. id)
-local deaths = redis.call('HINCRBY', key, 'deaths', 1)
-redis.call(deaths > 1 and 'RPUSH' or 'LPUSH', KEYS[4], id)
-return 1
+local function first_seen(seen, found)
+    local present = {}
+    for _, name in ipairs(found) do
+        redis.call('ZADD', seen, 'NX', seconds(), name)
+        present[name] = true
+    end
+    for _, name in ipairs(redis.call('ZRANGE', seen, 0, -1)) do
+        if not present[name] then redis.call('ZREM', seen, name) end
+    end
+end
 """
+)
 
-# KEYS: leases, intermediate list, queue list. ARGV: the job's id, now as text. A job with a lease is being started.
-_RECOVER_TAKEN = """
-local id, key = ARGV[1], 'rq:job:' .. ARGV[1]
-if redis.call('ZSCORE', KEYS[1], id) then return 0 end
-if redis.call('LREM', KEYS[2], 0, id) == 0 then return 0 end
-if redis.call('HEXISTS', key, 'data') == 0 then return 0 end
-redis.call('HSET', key, 'status', 'queued', 'enqueued_at', ARGV[2])
-redis.call('DEL', KEYS[2] .. ':first_seen:' .. id)
-redis.call('LPUSH', KEYS[3], id)
-return 1
+# ARGV: now as text, most jobs. A lease that nobody's token belongs to is left from before there were tokens: its job may
+# have ended.
+_SWEEP_LEASES = (
+    _DIED
+    + """
+local recovered = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', seconds(), 'LIMIT', 0, ARGV[2])) do
+    local token = redis.call('HGET', holders, id)
+    redis.call('ZREM', leases, id)
+    redis.call('HDEL', holders, id)
+    if token then redis.call('ZREM', started, id .. ':' .. token) end
+    local was_taken = redis.call('LREM', taken, 0, id) > 0
+    local status = redis.pcall('HGET', 'rq:job:' .. id, 'status')
+    if token or was_taken or status == 'started' then recovered = recovered + died(id, ARGV[1]) end
+end
+return recovered
 """
+)
+
+# KEYS, after the places: when each was seen first. ARGV: now as text, most jobs, seconds that they may be there. A worker
+# that dies while it reads a job may die of it, so that counts as well.
+_SWEEP_TAKEN = (
+    _DIED
+    + """
+local seen, recovered = KEYS[10], 0
+first_seen(seen, redis.call('LRANGE', taken, 0, ARGV[2] - 1))
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', seconds() - ARGV[3])) do
+    redis.call('ZREM', seen, id)
+    if not redis.call('ZSCORE', leases, id) and redis.call('LREM', taken, 0, id) > 0 then
+        recovered = recovered + died(id, ARGV[1])
+    end
+end
+return recovered
+"""
+)
+
+# KEYS, after the places: when each was seen first. ARGV: now as text, most executions, seconds that they may be there, what
+# our executions begin with, the grace of those of stock workers. These are dead when their worker is, or by RQ's own rule.
+_SWEEP_STARTED = (
+    _DIED
+    + """
+local seen, recovered = KEYS[10], 0
+local function abandoned(id, execution)
+    if string.sub(execution, 1, #ARGV[4]) == ARGV[4] then return true end
+    if tonumber(redis.call('ZSCORE', started, id .. ':' .. execution)) < seconds() - ARGV[5] then return true end
+    local worker = redis.pcall('HGET', 'rq:job:' .. id, 'worker_name')
+    return type(worker) == 'string' and redis.call('EXISTS', 'rq:worker:' .. worker) == 0
+end
+local function parts(name) return string.match(name, '^(.*):([^:]*)$') end
+local unleased = {}
+for _, name in ipairs(redis.call('ZRANGE', started, 0, ARGV[2] - 1)) do
+    local id, execution = parts(name)
+    if id and not redis.call('ZSCORE', leases, id) and abandoned(id, execution) then unleased[#unleased + 1] = name end
+end
+first_seen(seen, unleased)
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', seconds() - ARGV[3])) do
+    local id = parts(name)
+    redis.call('ZREM', seen, name)
+    redis.call('ZREM', started, name)
+    if redis.pcall('HGET', 'rq:job:' .. id, 'status') == 'started' then recovered = recovered + died(id, ARGV[1]) end
+end
+return recovered
+"""
+)
+
+# KEYS: the finished jobs, all workers, the queue's workers. RQ's own clean-up does this, which our workers leave out.
+_TIDY = (
+    NOW
+    + """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, seconds())
+for _, set in ipairs({KEYS[2], KEYS[3]}) do
+    for _, worker in ipairs(redis.call('SMEMBERS', set)) do
+        local left = redis.call('TTL', worker)
+        if left == -2 then redis.call('SREM', set, worker) end
+        if left == -1 then redis.call('EXPIRE', worker, 60) end
+    end
+end
+"""
+)
 
 
-class Sweeper:
-    """Remembers which taken jobs it saw, and since when: they are moved only after a lease's time."""
+def seen_key(queue: str, what: str) -> str:
+    """Return the key of the sorted set that says since when the sweep has been seeing what may be left over."""
+    return f"cdr:seen:{what}:{queue}"
 
-    def __init__(self, connection: RedisClient) -> None:
-        self._connection = connection
-        self._recover_leased = connection.register_script(_RECOVER_LEASED)
-        self._recover_taken = connection.register_script(_RECOVER_TAKEN)
-        self._taken_since: dict[tuple[str, str], float] = {}
 
-    def sweep(self) -> int:
-        """Put back every job whose worker is gone and return how many; raises QueueUnavailable."""
-        recovered = 0
-        with translated():
-            for queue in QUEUES:
-                recovered += self._sweep_leases(queue) + self._sweep_taken(queue)
-        if recovered:
-            _log.warning("jobs of dead workers put back", count=recovered)
-        return recovered
+def sweep(connection: RedisClient) -> int:
+    """Put back every job whose worker is gone and return how many; raises QueueUnavailable."""
+    recovered = sum(_sweep_queue(connection, queue) for queue in QUEUES)
+    if recovered:
+        _log.warning("jobs of dead workers put back", count=recovered)
+    return recovered
 
-    def _sweep_leases(self, queue: str) -> int:
-        now = time.time()
-        ran_out: list[bytes] = self._connection.zrangebyscore(lease_key(queue), 0, now)
-        keys = [lease_key(queue), f"rq:wip:{queue}", intermediate_key(queue), queue_key(queue)]
-        return sum(int(self._recover_leased(keys=keys, args=[job_id, now, timestamp()])) for job_id in ran_out)
 
-    def _sweep_taken(self, queue: str) -> int:
-        now = time.monotonic()
-        taken: list[bytes] = self._connection.lrange(intermediate_key(queue), 0, -1)
-        seen = {(queue, job_id.decode()) for job_id in taken}
-        for key in [key for key in self._taken_since if key[0] == queue and key not in seen]:
-            del self._taken_since[key]
-        recovered = 0
-        for key in seen:
-            if now - self._taken_since.setdefault(key, now) > LEASE_SECONDS:
-                recovered += self._put_back(queue, key[1])
-        return recovered
+def _sweep_queue(connection: RedisClient, queue: str) -> int:
+    bounds = [timestamp(), RECOVERED_AT_ONCE]
+    places = place_keys(queue)
+    taken, started = seen_key(queue, "taken"), seen_key(queue, "started")
+    stock = [LEASE_SECONDS, EXECUTION_PREFIX, STOCK_GRACE_SECONDS]
 
-    def _put_back(self, queue: str, job_id: str) -> int:
-        keys = [lease_key(queue), intermediate_key(queue), queue_key(queue)]
-        return int(self._recover_taken(keys=keys, args=[job_id, timestamp()]))
+    def run(script: str, keys: list[str], *arguments: object) -> int:
+        return int(connection.register_script(script)(keys=keys, args=arguments) or 0)
+
+    with translated():
+        run(_TIDY, [f"rq:finished:{queue}", "rq:workers", f"rq:workers:{queue}"])
+        return (
+            run(_SWEEP_LEASES, places, *bounds)
+            + run(_SWEEP_TAKEN, [*places, taken], *bounds, LEASE_SECONDS)
+            + run(_SWEEP_STARTED, [*places, started], *bounds, *stock)
+        )

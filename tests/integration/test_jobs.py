@@ -34,13 +34,13 @@ from common.job_queue import (
 )
 from common.postgres import Database
 from common.requeue import Moved, move_to_queue
-from worker import companions, context, jobs, leases, queue_worker, sweep
-from worker.leases import Lease, lease_key
+from worker import context, jobs, leases, queue_worker
+from worker.holds import Hold, holders_key, lease_key
+from worker.leases import Renewal
 from worker.outbox import enqueue, work_off
 from worker.queue_worker import CdrWorker
 from worker.scheduled_jobs import move_due_jobs, schedule, schedule_recordings, scheduled_key
-from worker.scheduler import Scheduler, Task
-from worker.sweep import Sweeper
+from worker.sweep import seen_key, sweep
 
 INTERMEDIATE = f"{queue_key(CDRS)}:intermediate"
 
@@ -185,7 +185,7 @@ def test_jobs_that_are_loaded_together_leave_nothing_behind(connection: redis.Re
 def test_no_more_cdrs_are_taken_than_one_transaction_should_hold(
     connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(companions, "MAX_CDRS", 3)
+    monkeypatch.setattr(queue_worker, "MAX_CDRS", 3)
     for names in ("ab", "c", "d"):
         queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in names])
     run(connection)
@@ -373,84 +373,95 @@ def until(condition: Any, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
+def hold(connection: Any, *batches: list[Any]) -> Hold:
+    """Queue a job for each batch and take hold of them all, as a worker does."""
+    for batch in batches:
+        queue(connection, LOAD_CDRS, batch)
+    first = connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    made = Hold(connection, CDRS)
+    made.take(first.decode(), 1000)
+    return made
+
+
+def let_leases_run_out(connection: Any) -> None:
+    """Do what time does: nobody has renewed for longer than a lease."""
+    for job_id in connection.zrange(lease_key(CDRS), 0, -1):
+        connection.zadd(lease_key(CDRS), {job_id: 1})
+    for what in ("taken", "started"):
+        for name in connection.zrange(seen_key(CDRS, what), 0, -1):
+            connection.zadd(seen_key(CDRS, what), {name: 1})
+
+
 def test_a_lease_is_renewed_while_its_job_runs(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
-    with Lease(connection, CDRS, "job"):
-        connection.delete(lease_key(CDRS))
-        until(lambda: (connection.zscore(lease_key(CDRS), "job") or 0) > time.time())
+    held = hold(connection, [delivery(leg("a"))])
+    with Renewal(held):
+        let_leases_run_out(connection)
+        until(lambda: (connection.zscore(lease_key(CDRS), held.job_ids[0]) or 0) > time.time())
 
 
 def test_a_lease_that_cannot_be_renewed_does_not_end_its_job(
     connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
-    lease = Lease(connection, CDRS, "job")
-    with lease:
-        connection.delete(lease_key(CDRS))
-        connection.set(lease_key(CDRS), "of another type")
+    held = hold(connection, [delivery(leg("a"))])
+    with Renewal(held):
+        connection.rename(holders_key(CDRS), "aside")
+        connection.set(holders_key(CDRS), "of another type")
         until(lambda: "lease not renewed" in capsys.readouterr().out)
-        connection.delete(lease_key(CDRS))
-        until(lambda: connection.zscore(lease_key(CDRS), "job"))
+        connection.rename("aside", holders_key(CDRS))
+        let_leases_run_out(connection)
+        until(lambda: (connection.zscore(lease_key(CDRS), held.job_ids[0]) or 0) > time.time())
 
 
 def test_a_started_job_whose_lease_ran_out_is_put_back(connection: redis.Redis) -> None:
-    job_id = queue(connection, LOAD_CDRS, [])
-    connection.delete(queue_key(CDRS))
-    connection.hset(job_key(job_id), "status", "started")
-    connection.zadd(f"rq:executions:{job_id}", {"execution": 1})
-    connection.zadd(f"rq:wip:{CDRS}", {f"{job_id}:execution": time.time() + 1000})
-    connection.zadd(lease_key(CDRS), {job_id: time.time() - 1})
+    held = hold(connection, [])
+    [job_id] = held.job_ids
+    assert held.start(job_id, "a worker")
+    let_leases_run_out(connection)
 
-    assert Sweeper(connection).sweep() == 1
+    assert sweep(connection) == 1
 
     assert queued(connection) == [job_id]
-    assert connection.zcard(f"rq:wip:{CDRS}") == connection.zcard(lease_key(CDRS)) == 0
+    assert [connection.exists(key) for key in (f"rq:wip:{CDRS}", lease_key(CDRS), holders_key(CDRS))] == [0, 0, 0]
 
 
-def test_a_taken_job_is_put_back_after_the_time_of_a_lease(
-    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_taken_job_is_put_back_after_the_time_of_a_lease(connection: redis.Redis) -> None:
     job_id = queue(connection, LOAD_CDRS, [])
     connection.lmove(queue_key(CDRS), INTERMEDIATE)
-    sweeper = Sweeper(connection)
-    assert (sweeper.sweep(), queued(connection)) == (0, [])
-    monkeypatch.setattr(sweep, "LEASE_SECONDS", 0)
-    until(lambda: sweeper.sweep() == 1)
-    assert queued(connection) == [job_id]
+    assert (sweep(connection), sweep(connection), queued(connection)) == (0, 0, [])
+    let_leases_run_out(connection)
+    assert (sweep(connection), queued(connection)) == (1, [job_id])
 
 
-def test_a_taken_job_that_was_started_meanwhile_is_forgotten(
-    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_taken_job_that_was_held_meanwhile_is_forgotten(connection: redis.Redis) -> None:
     queue(connection, LOAD_CDRS, [])
     connection.lmove(queue_key(CDRS), INTERMEDIATE)
-    sweeper = Sweeper(connection)
-    sweeper.sweep()
+    sweep(connection)
     connection.delete(INTERMEDIATE)
-    sweeper.sweep()
-    assert sweeper._taken_since == {}
+    sweep(connection)
+    assert connection.exists(seen_key(CDRS, "taken")) == 0
 
 
-def die(connection: Any, job_id: str) -> None:
-    """Leave a job as a worker does that dies in the middle of it, and sweep."""
-    connection.lrem(queue_key(CDRS), 0, job_id)
-    connection.hset(job_key(job_id), "status", "started")
-    connection.zadd(lease_key(CDRS), {job_id: time.time() - 1})
-    assert Sweeper(connection).sweep() == 1
+def die(connection: Any) -> None:
+    """Take the first job and leave it as a worker does that dies in the middle of it, and sweep."""
+    hold(connection)
+    let_leases_run_out(connection)
+    assert sweep(connection) == 1
 
 
 def test_a_job_whose_worker_died_is_first_the_first_time_and_last_then(connection: redis.Redis) -> None:
-    deadly, other = (queue(connection, LOAD_CDRS, []) for _ in range(2))
-    die(connection, deadly)
+    deadly, other = (queue(connection, KEEP_BODIES, []) for _ in range(2))
+    die(connection)
     after_one = queued(connection)
-    die(connection, deadly)
+    die(connection)
     assert (after_one, queued(connection)) == ([deadly, other], [other, deadly])
 
 
 def test_a_batch_whose_worker_died_three_times_is_split(connection: redis.Redis, database_url: str) -> None:
     job_id = queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
     for _ in range(3):
-        die(connection, job_id)
+        die(connection)
     run(connection)
     assert (len(queued(connection)), connection.exists(job_key(job_id)), connection.llen(INTERMEDIATE)) == (2, 0, 0)
     run(connection, jobs_to_run=2)
@@ -458,18 +469,18 @@ def test_a_batch_whose_worker_died_three_times_is_split(connection: redis.Redis,
 
 
 def test_a_batch_whose_worker_died_twice_is_run_as_it_is(connection: redis.Redis, database_url: str) -> None:
-    job_id = queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
+    queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
     for _ in range(2):
-        die(connection, job_id)
+        die(connection)
     run(connection)
     assert loaded(database_url) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("arguments", [([delivery(leg("a"))],), ([],), ("text",), ()])
 def test_what_cannot_be_split_is_run_as_it_is(connection: redis.Redis, arguments: tuple[Any, ...]) -> None:
-    job_id = queue(connection, LOAD_CDRS, *arguments)
+    queue(connection, LOAD_CDRS, *arguments)
     for _ in range(3):
-        die(connection, job_id)
+        die(connection)
     run(connection)
     assert (queued(connection), connection.llen(INTERMEDIATE)) == ([], 0)
 
@@ -479,55 +490,3 @@ def test_a_context_is_not_shared_over_a_fork(monkeypatch: pytest.MonkeyPatch) ->
     assert context.current() is ours
     monkeypatch.setattr(ours, "process_id", os.getpid() + 1)
     assert context.current() is not ours
-
-
-def run_scheduler(connection: Any, url: str, *tasks: Task) -> None:
-    """Run a scheduler with these tasks only, until one of them tells the process to stop."""
-    database = Database(url, "test")
-    scheduler = Scheduler(database, connection)
-    scheduler._tasks = list(tasks)
-    scheduler.run()
-    database.close()
-
-
-class Turns:
-    """Counts its turns, and tells the process to stop at the last one."""
-
-    def __init__(self, last: int) -> None:
-        self.times: list[float] = []
-        self._last = last
-
-    def __call__(self) -> None:
-        self.times.append(time.monotonic())
-        if len(self.times) == self._last:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-def test_a_task_has_its_turn_every_so_many_seconds(connection: redis.Redis, database_url: str) -> None:
-    turns = Turns(3)
-    run_scheduler(connection, database_url, Task("a", 0.1, turns))
-    assert turns.times[2] - turns.times[0] >= 0.2
-
-
-@pytest.mark.parametrize("error", [DatabaseUnavailable("away"), ZeroDivisionError("a bug of ours")])
-def test_a_task_that_fails_does_not_stop_the_others(
-    connection: redis.Redis, database_url: str, error: Exception
-) -> None:
-    failures = []
-
-    def fail() -> None:
-        failures.append(1)
-        raise error
-
-    turns = Turns(5)
-    run_scheduler(connection, database_url, Task("broken", 0.0, fail), Task("a", 0.02, turns))
-    assert (len(turns.times), len(failures)) == (5, 1)
-
-
-def test_a_task_for_each_hour_is_tried_again_within_a_minute(connection: redis.Redis, database_url: str) -> None:
-    def fail() -> None:
-        raise DatabaseUnavailable("away")
-
-    task = Task("partitions", 3600.0, fail)
-    run_scheduler(connection, database_url, task, Task("a", 60, Turns(1)))
-    assert task.due_at - time.monotonic() <= 60

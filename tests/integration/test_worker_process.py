@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,50 +14,25 @@ import psycopg
 import pytest
 import redis
 from loading import delivery, leg, select
+from running import Start, loaded, processes, until
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
 from cdr.ports import free_port
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, NewJob, failed_key, job_key, queue_key
 from migrations.apply import migrate
-from worker.leases import lease_key
+from worker.holds import lease_key
 from worker.outbox import enqueue
 from worker.scheduled_jobs import schedule, scheduled_key
-from worker.sweep import Sweeper
+from worker.sweep import sweep
 
-Start = Callable[..., subprocess.Popen[bytes]]
 INTERMEDIATE = f"{queue_key(CDRS)}:intermediate"
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Poll until something is true, and return it; fail after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture
 def connection(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_url) as client:
         yield client
-
-
-@contextmanager
-def processes(database_url: str, redis_url: str) -> Iterator[Start]:
-    """Give a function that starts `cdr` subprocesses; they end with the block."""
-    environment = {**os.environ, "CDR_DATABASE_URL": database_url, "CDR_REDIS_URL": redis_url}
-    with ExitStack() as stack:
-
-        def start(*arguments: str) -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-c", "from cdr.main import main; main()", *arguments]
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            return process
-
-        yield start
 
 
 @pytest.fixture
@@ -74,10 +46,6 @@ def queue_cdrs(connection: Any, *call_ids: str) -> str:
     job = NewJob(CDRS, LOAD_CDRS, ([delivery(leg(call_id)) for call_id in call_ids],), "load")
     enqueue(connection, [job])
     return job.job_id
-
-
-def loaded(database_url: str) -> set[str]:
-    return {row["call_id"] for row in select(database_url, "SELECT call_id FROM cdr.cdrs")}
 
 
 @contextmanager
@@ -264,11 +232,11 @@ def test_a_job_whose_lease_is_renewed_is_left_alone(connection: redis.Redis) -> 
     job_id = queue_cdrs(connection, "a")
     connection.lmove(queue_key(CDRS), INTERMEDIATE)
     connection.zadd(lease_key(CDRS), {job_id: time.time() + 5})
-    assert Sweeper(connection).sweep() == 0
+    assert sweep(connection) == 0
 
 
 def test_a_lease_that_outlived_its_job_goes_alone(connection: redis.Redis) -> None:
     job_id = queue_cdrs(connection, "a")
     connection.zadd(lease_key(CDRS), {job_id: time.time() - 1, "gone": time.time() - 1})
-    assert Sweeper(connection).sweep() == 0
+    assert sweep(connection) == 0
     assert (connection.zcard(lease_key(CDRS)), connection.llen(queue_key(CDRS))) == (0, 1)

@@ -1,0 +1,247 @@
+"""Whatever two workers, the sweep and people do, in whatever order: each job is in one place, and in the end it was run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import redis
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from loading import delivery, leg
+
+from common.failed_index import index_key
+from common.job_queue import CDRS, LOAD_CDRS, NewJob, failed_key, intermediate_key, job_key, queue_key, scheduled_key
+from common.queue_format import finished_key, started_key
+from common.requeue import move_due_to_queue, move_to_queue
+from worker import orphans
+from worker.holds import Hold, holders_key, lease_key
+from worker.orphans import OrphanFinder
+from worker.outbox import enqueue
+from worker.sweep import seen_key, sweep
+
+WORKERS = st.integers(0, 1)
+SORTED_SETS = (lease_key, failed_key, scheduled_key, finished_key)
+
+
+def new_job() -> NewJob:
+    return NewJob(CDRS, LOAD_CDRS, ([delivery(leg("x")), delivery(leg("y"))],), "load")
+
+
+class Worker:
+    """A worker as the scripts see it: what it has taken, and what it believes to hold."""
+
+    def __init__(self) -> None:
+        self.taken: str | None = None
+        self.hold: Hold | None = None
+        self.jobs: list[str] = []
+        self.started: set[str] = set()
+        self.loaded: set[str] = set()
+
+
+class Pipeline(RuleBasedStateMachine):
+    """The steps of two workers, the scheduler and people, each atomic, in any order."""
+
+    connection: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection.flushall()
+        self.workers = [Worker(), Worker()]
+        self.jobs: set[str] = set()
+        self.ended: set[str] = set()
+        # What stock `rq requeue` has taken out of the failed jobs and not queued yet.
+        self.halfway: list[str] = []
+        self.doubled = False
+        self.finder = OrphanFinder(self.connection)
+
+    # The receiver.
+
+    @precondition(lambda self: len(self.jobs) < 8)
+    @rule()
+    def receive(self) -> None:
+        job = new_job()
+        enqueue(self.connection, [job])
+        self.jobs.add(job.job_id)
+
+    @precondition(lambda self: len(self.jobs) < 8)
+    @rule(due=st.sampled_from([1.0, 9e9]))
+    def schedule(self, due: float) -> None:
+        job = new_job()
+        for command in job.scheduled_commands(scheduled_key(CDRS), due):
+            self.connection.execute_command(*command)
+        self.jobs.add(job.job_id)
+
+    # A worker. Any of its steps may come late, after the sweep has given its jobs away.
+
+    @rule(number=WORKERS)
+    def take(self, number: int) -> None:
+        worker = self.workers[number]
+        if worker.taken is None and worker.hold is None:
+            job_id = self.connection.lmove(queue_key(CDRS), intermediate_key(CDRS))
+            worker.taken = job_id.decode() if job_id else None
+
+    @rule(number=WORKERS, room=st.sampled_from([0, 2, 4]))
+    def lease(self, number: int, room: int) -> None:
+        worker = self.workers[number]
+        if worker.taken is not None:
+            hold = Hold(self.connection, CDRS)
+            jobs = hold.take(worker.taken, room)
+            self.workers[number] = Worker()
+            if jobs:
+                self.workers[number].hold, self.workers[number].jobs = hold, jobs
+
+    @rule(number=WORKERS)
+    def renew(self, number: int) -> None:
+        if hold := self.workers[number].hold:
+            hold.renew()
+
+    @rule(number=WORKERS)
+    def start(self, number: int) -> None:
+        worker = self.workers[number]
+        for job_id in worker.jobs[:1]:
+            if worker.hold and worker.hold.start(job_id, "a worker"):
+                worker.started.add(job_id)
+
+    @rule(number=WORKERS)
+    def load(self, number: int) -> None:
+        worker = self.workers[number]
+        worker.loaded.update(worker.jobs)
+        self.ended.update(worker.jobs)
+
+    @rule(number=WORKERS)
+    def finish(self, number: int) -> None:
+        worker = self.workers[number]
+        if worker.hold and worker.loaded:
+            together = [job_id for job_id in worker.jobs if job_id not in worker.started]
+            worker.hold.finish_together(together, "rq:worker:a")
+            for job_id in worker.started:
+                worker.hold.finish(job_id, "rq:worker:a")
+            self.workers[number] = Worker()
+
+    @rule(number=WORKERS)
+    def fail(self, number: int) -> None:
+        worker = self.workers[number]
+        if worker.hold and worker.jobs:
+            worker.hold.fail(worker.jobs[0], "rq:worker:a", b"{}", time.time(), {"type": 2})
+            self._next_job(number)
+
+    @rule(number=WORKERS)
+    def split(self, number: int) -> None:
+        worker = self.workers[number]
+        if worker.hold and worker.jobs and len(self.jobs) < 10:
+            halves = [new_job(), new_job()]
+            if worker.hold.replace(worker.jobs[0], halves):
+                self.ended.add(worker.jobs[0])
+                self.jobs.update(half.job_id for half in halves)
+            self._next_job(number)
+
+    @rule(number=WORKERS, last=st.booleans())
+    def put_back(self, number: int, *, last: bool) -> None:
+        worker = self.workers[number]
+        if worker.hold:
+            worker.hold.put_back(worker.jobs, last=last)
+            self.workers[number] = Worker()
+
+    @rule(number=WORKERS)
+    def die(self, number: int) -> None:
+        self.workers[number] = Worker()
+
+    def _next_job(self, number: int) -> None:
+        worker = self.workers[number]
+        job_id = worker.jobs.pop(0)
+        worker.started.discard(job_id)
+        if not worker.jobs:
+            self.workers[number] = Worker()
+
+    # Time, the scheduler and people.
+
+    @rule()
+    def a_leases_time_passes(self) -> None:
+        for key in (lease_key(CDRS), seen_key(CDRS, "taken"), seen_key(CDRS, "started")):
+            for name in self.connection.zrange(key, 0, -1):
+                self.connection.zadd(key, {name: 1})
+
+    @rule()
+    def sweep(self) -> None:
+        sweep(self.connection)
+        move_due_to_queue(self.connection, scheduled_key(CDRS), CDRS, 100)
+
+    @rule()
+    def look_for_orphans(self) -> None:
+        self.finder.walk()
+
+    @rule()
+    def replay(self) -> None:
+        failed = [job_id.decode() for job_id in self.connection.zrange(failed_key(CDRS), 0, -1)]
+        move_to_queue(self.connection, failed_key(CDRS), CDRS, failed, index_key=index_key(CDRS))
+
+    @rule()
+    def begin_a_stock_requeue(self) -> None:
+        for job_id in self.connection.zrange(failed_key(CDRS), 0, 0):
+            self.connection.zrem(failed_key(CDRS), job_id)
+            self.halfway.append(job_id.decode())
+
+    @precondition(lambda self: self.halfway)
+    @rule()
+    def end_a_stock_requeue(self) -> None:
+        job_id = self.halfway.pop()
+        # The finder may have brought it back meanwhile: RQ queues it once more, and writes its hash anew.
+        self.doubled = True
+        data = new_job().commands()[0][2:]
+        self.connection.hset(job_key(job_id), items=list(data))
+        self.connection.rpush(queue_key(CDRS), job_id)
+
+    # What must be so.
+
+    def _places(self, job_id: str) -> int:
+        lists = sum(
+            self.connection.lrange(key, 0, -1).count(job_id.encode())
+            for key in (queue_key(CDRS), intermediate_key(CDRS))
+        )
+        return lists + sum(self.connection.zscore(name(CDRS), job_id) is not None for name in SORTED_SETS)
+
+    @invariant()
+    def no_job_is_lost_or_doubled(self) -> None:
+        for job_id in self.jobs - set(self.halfway):
+            places = self._places(job_id)
+            if self.connection.exists(job_key(job_id)):
+                assert places >= 1
+                assert places == 1 or self.doubled
+            else:
+                assert job_id in self.ended
+                assert places == 0 or self.doubled
+
+    def teardown(self) -> None:
+        """Let all workers die, and one that is well do what is left."""
+        self.workers = []
+        for _ in range(4):
+            self.sweep()
+            self.look_for_orphans()
+            self.a_leases_time_passes()
+            self.sweep()
+            self._work_off()
+        failed = {job_id.decode() for job_id in self.connection.zrange(failed_key(CDRS), 0, -1)}
+        later = {job_id.decode() for job_id in self.connection.zrange(scheduled_key(CDRS), 0, -1)}
+        assert self.jobs == self.ended | failed | later
+        places = Counter({job_id: self._places(job_id) for job_id in self.jobs})
+        assert set(places.values()) <= {0, 1}
+        left = (queue_key, intermediate_key, lease_key, holders_key, started_key)
+        assert not [name(CDRS) for name in left if self.connection.exists(name(CDRS))]
+
+    def _work_off(self) -> None:
+        while job_id := self.connection.lmove(queue_key(CDRS), intermediate_key(CDRS)):
+            hold = Hold(self.connection, CDRS)
+            jobs = hold.take(job_id.decode(), 0)
+            self.ended.update(jobs)
+            hold.finish_together(jobs, "rq:worker:a")
+
+
+def test_whatever_happens_each_job_is_in_one_place_and_in_the_end_it_was_run(redis_url: str, monkeypatch: Any) -> None:
+    # What is nowhere at two looks is an orphan here, because nothing else happens in between.
+    monkeypatch.setattr(orphans, "LEASE_SECONDS", 0)
+    with redis.Redis.from_url(redis_url) as connection:
+        machine = type("Connected", (Pipeline,), {"connection": connection})
+        run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=40))
