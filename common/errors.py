@@ -29,9 +29,16 @@ from __future__ import annotations
 
 
 class CdrError(Exception):
-    """The root of every failure that this product raises on purpose."""
+    """The root of every failure that this product raises on purpose.
+
+    `sqlstate` is PostgreSQL's five-character code where it was PostgreSQL that failed; None otherwise.
+    """
 
     reason = "error"
+
+    def __init__(self, message: str = "", sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
 
 
 class Rejected(CdrError):
@@ -119,16 +126,9 @@ class Permanent(CdrError):
 
 
 class RefusedByDatabase(Permanent):
-    """PostgreSQL refuses the values of one CDR.
-
-    `sqlstate` is PostgreSQL's five-character code, None when the driver refused before sending.
-    """
+    """PostgreSQL refuses the values of one CDR; without a `sqlstate` the driver refused before sending."""
 
     reason = "refused_by_database"
-
-    def __init__(self, message: str, sqlstate: str | None = None) -> None:
-        super().__init__(message)
-        self.sqlstate = sqlstate
 
 
 class RecordingGone(Permanent):

@@ -4,32 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import psycopg
+from psycopg.abc import RV, PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from common.errors import CdrError, ConfigurationError, DatabaseNotReady, DatabaseUnavailable, RefusedByDatabase
+from common.sqlstates import Decision, decide
 
-Connection = psycopg.Connection[TupleRow]
-Cursor = psycopg.Cursor[TupleRow]
 
-# PostgreSQL's error classes, by what they ask of us (its manual, appendix A). Anything that is not the
-# fault of the values waits: a CDR is never set aside because a disk was full.
-_WAIT = frozenset({"08", "25", "40", "53", "55", "57", "58", "F0", "XX"})
-_WAIT_FOR_SCHEMA = frozenset({"0A", "26", "28", "3D", "3F", "42"})
+@dataclass(frozen=True)
+class Limits:
+    """How long a statement may take, and how long it may wait for a lock, in seconds; 0 is without end."""
+
+    statement_seconds: float
+    lock_seconds: float
+
+    @property
+    def answer_seconds(self) -> float | None:
+        """How long to wait for an answer: PostgreSQL ends the statement itself unless nobody is there any more."""
+        return self.statement_seconds + ANSWER_GRACE_SECONDS if self.statement_seconds else None
+
+
+# A proxy or a load balancer may take what is sent, and keep the connection up, with no server behind it: then neither
+# keepalives nor tcp_user_timeout end the wait.
+ANSWER_GRACE_SECONDS = 10.0
+# A batch of 1,000 CDRs takes well under a second, so that one that takes longer is stuck.
+WORK = Limits(statement_seconds=30, lock_seconds=10)
+# A part of a batch that failed in doubt, and the control CDR beside it: one of 1,000 is found in eleven tries.
+IN_DOUBT = Limits(statement_seconds=5, lock_seconds=2)
+# Nobody waits for a fold, and it must not keep a worker from loading.
+FOLDING = Limits(statement_seconds=5, lock_seconds=1)
+# Changes of the schema and moves of months take their time, but loaders wait behind the locks that they wait for.
+CHANGING_TABLES = Limits(statement_seconds=0, lock_seconds=5)
+
+# Within these, and the worker's longest pause of 3 s, work goes on 5 s after an address answers again that had
+# swallowed everything. Connections are opened rarely, so a server that needs longer is not there.
+_CONNECT_SECONDS = 2
 
 _SESSION: dict[str, Any] = {
-    "connect_timeout": "5",
+    "connect_timeout": str(_CONNECT_SECONDS),
+    # A peer that is gone without a word is noticed when idle (25 s), and when it does not confirm what was sent (20 s).
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",
-    "options": "-c statement_timeout=60s -c lock_timeout=15s -c idle_in_transaction_session_timeout=60s "
-    "-c timezone=UTC -c client_encoding=UTF8",
 }
+
+# The server notices the same of us, so that the locks of a machine that is gone are free in seconds.
+_SERVER_SETTINGS = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+    # A process that is stopped in mid-transaction holds its locks no longer than this.
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+    "client_encoding": "UTF8",
+}
+
+_SET_LIMITS = b"SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)"
+
+
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection that waits for an answer so many seconds and no longer; None is without end."""
+
+    answer_seconds: float | None = None
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for the server; raise OperationalError, with the connection closed, when it says nothing."""
+        try:
+            return super().wait(gen, interval, self.answer_seconds if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+
+Cursor = psycopg.Cursor[TupleRow]
 
 
 def translate(error: psycopg.Error) -> CdrError:
@@ -41,11 +98,11 @@ def translate(error: psycopg.Error) -> CdrError:
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return DatabaseUnavailable(text)
         return RefusedByDatabase(text)
-    if sqlstate[:2] in _WAIT:
-        return DatabaseUnavailable(f"{text} (SQLSTATE {sqlstate})")
-    if sqlstate[:2] in _WAIT_FOR_SCHEMA:
-        return DatabaseNotReady(f"{text} (SQLSTATE {sqlstate})")
-    return RefusedByDatabase(text, sqlstate)
+    decision = decide(sqlstate)
+    if decision is Decision.REFUSE:
+        return RefusedByDatabase(text, sqlstate)
+    kind = DatabaseNotReady if decision is Decision.SCHEMA else DatabaseUnavailable
+    return kind(f"{text} (SQLSTATE {sqlstate})", sqlstate)
 
 
 @contextmanager
@@ -67,20 +124,35 @@ class Database:
         self._url = url
         self._application = application
         self._connection: Connection | None = None
+        self._depth = 0
 
     @contextmanager
-    def transaction(self) -> Iterator[Cursor]:
-        """Run the block as one transaction on a cursor; a nested call is a savepoint.
+    def transaction(self, limits: Limits | None = None, *, keep: bool = True) -> Iterator[Cursor]:
+        """Run the block as one transaction on a cursor, within other limits than `WORK` if given.
 
-        Raises DatabaseUnavailable, DatabaseNotReady or RefusedByDatabase; the transaction is then rolled back.
+        A nested call is a savepoint. Without `keep` all is taken back in the end, as if it had never been. Raises DatabaseUnavailable, DatabaseNotReady or
+        RefusedByDatabase; the transaction is then rolled back. Only of the first the connection may be to blame, so the next
+        transaction gets another one.
         """
-        with translated():
-            connection = self._open()
-            with connection.transaction(), connection.cursor() as cursor:
+        connection = self._open()
+        self._depth += 1
+        try:
+            with translated(), _bounded(connection, limits), _begun(connection, keep=keep) as cursor:
+                if limits is not None:
+                    cursor.execute(_SET_LIMITS, [f"{limits.statement_seconds}s", f"{limits.lock_seconds}s"])
                 yield cursor
+        except DatabaseUnavailable:
+            if self._depth == 1:
+                self.close()
+            raise
+        finally:
+            self._depth -= 1
 
     def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
+            if self._depth:
+                # On another connection it would stand by itself, whatever became of the transaction around it.
+                raise DatabaseUnavailable("the connection was lost within a transaction")
             self._connection = connect(self._url, self._application)
         return self._connection
 
@@ -91,22 +163,47 @@ class Database:
             self._connection = None
 
 
-def connect(url: str, application: str) -> Connection:
+@contextmanager
+def _begun(connection: Connection, *, keep: bool) -> Iterator[Cursor]:
+    with connection.transaction(force_rollback=not keep), connection.cursor() as cursor:
+        yield cursor
+
+
+@contextmanager
+def _bounded(connection: Connection, limits: Limits | None) -> Iterator[None]:
+    before = connection.answer_seconds
+    if limits is not None:
+        connection.answer_seconds = limits.answer_seconds
+    try:
+        yield
+    finally:
+        connection.answer_seconds = before
+
+
+def connect(url: str, application: str, limits: Limits = WORK) -> Connection:
     """Open one connection in autocommit mode, with bounded waits and UTC.
 
     Raises ConfigurationError for an address that cannot be read, else DatabaseUnavailable whatever is wrong: a server
     that is away, a password. None of it is the fault of a CDR.
     """
     try:
-        connection = psycopg.connect(url, application_name=application, autocommit=True, **_SESSION)
+        connection = Connection.connect(
+            url, application_name=application, autocommit=True, options=_options(limits), **_SESSION
+        )
     except psycopg.ProgrammingError:
         # The driver's message repeats parts of the address, which may be those of the password.
         raise ConfigurationError("CDR_DATABASE_URL: PostgreSQL's library cannot read this address") from None
     except psycopg.Error as error:
         raise DatabaseUnavailable(str(error).strip() or type(error).__name__) from error
+    connection.answer_seconds = limits.answer_seconds
     # Whatever the database's default is: merging relies on seeing what was committed while it waited for a lock.
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     return connection
+
+
+def _options(limits: Limits) -> str:
+    timeouts = {"statement_timeout": f"{limits.statement_seconds}s", "lock_timeout": f"{limits.lock_seconds}s"}
+    return " ".join(f"-c {name}={value}" for name, value in {**_SERVER_SETTINGS, **timeouts}.items())
 
 
 @cache

@@ -13,7 +13,7 @@ import structlog
 
 from common.errors import ConfigurationError, DatabaseNotReady
 from common.partitions import make_partitions
-from common.postgres import Connection, Database, connect, translated
+from common.postgres import CHANGING_TABLES, Connection, Database, connect, translated
 
 FOLDER = Path(__file__).parent
 LOCK_WAIT_SECONDS = 120
@@ -51,7 +51,7 @@ def migrate(url: str) -> list[str]:
     DatabaseUnavailable, or ConfigurationError when a file that was applied has been edited since, or when the database
     could not hold every text.
     """
-    with translated(), connect(url, "cdr migrate") as connection, _lock(connection):
+    with translated(), connect(url, "cdr migrate", CHANGING_TABLES) as connection, _lock(connection):
         _check_encoding(connection)
         _make_ledger(connection)
         pending = _pending(connection, read_migrations())
@@ -65,7 +65,7 @@ def migrate(url: str) -> list[str]:
 
 def status(url: str) -> list[tuple[str, bool]]:
     """List every migration by name and whether it is applied; changes nothing."""
-    with translated(), connect(url, "cdr migrate") as connection:
+    with translated(), connect(url, "cdr migrate", CHANGING_TABLES) as connection:
         pending = {migration.version for migration in _pending(connection, read_migrations())}
         return [(migration.name, migration.version not in pending) for migration in read_migrations()]
 
@@ -121,10 +121,8 @@ def _pending(connection: Connection, migrations: list[Migration]) -> list[Migrat
 
 
 def _apply(connection: Connection, migration: Migration) -> None:
-    """Run one file; a lock that live traffic holds is waited for briefly, so that the traffic is not held up."""
+    """Run one file; a lock that live traffic holds is waited for briefly, so that the traffic is not held up (`CHANGING_TABLES`)."""
     with connection.transaction():
-        connection.execute("SET LOCAL lock_timeout = '5s'")
-        connection.execute("SET LOCAL statement_timeout = 0")
         connection.execute(migration.sql.encode())
         connection.execute(
             "INSERT INTO cdr.migrations (version, name, checksum) VALUES (%s, %s, %s)",

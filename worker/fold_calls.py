@@ -5,11 +5,16 @@ One folder works at a time, and takes whatever waits.
 
 A call that names an original call belongs to that one, and so on up to the root. `cdr.call_links` holds these steps and
 the root under which each call was folded last, so that a new step finds the rows that it joins or parts.
+
+A call whose row is refused stays in the outbox with the reason. Calls whose fold takes too long, or waits for a lock, are
+noted again in two halves, and each half is tried by itself, later: so no pass waits for more than one of them, and in the
+end one call is held up alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
@@ -17,14 +22,18 @@ from uuid import UUID
 
 import structlog
 
-from common.errors import RefusedByDatabase
-from common.postgres import Cursor, Database, statement
+from common.errors import CdrError, DatabaseNotReady, DatabaseUnavailable, Permanent
+from common.postgres import FOLDING, Cursor, Database, statement
+from worker.bisection import Bisection, is_doubtful
 
 ENTRIES_AT_ONCE = 200
 CALLS_AT_ONCE = 4000
 MAX_STEPS = 32
-# A worker that folds for all others goes back to loading after so many rounds; whoever comes next goes on.
-MAX_ROUNDS = 50
+# How long a call waits whose fold failed alone for the first time; doubled each time, up to the last.
+FIRST_DELAY_SECONDS = 10
+LAST_DELAY_SECONDS = 300
+# After some forty minutes of waiting a person is asked, by the error in the outbox.
+MAX_TRIES = 12
 
 # The calls whose CDRs changed, each with the provider_times of the changed ones.
 Touched = dict[UUID, list[datetime]]
@@ -41,57 +50,129 @@ class Link(NamedTuple):
     folded_under: UUID
 
 
-def fold_waiting_calls(database: Database) -> int:
-    """Fold the calls that wait in the outbox and return how many were touched; 0 when another process is folding.
+class NotFoldable(Permanent):
+    """The CDRs of a call make the fold fail: an error of ours, not of the database."""
 
-    A call whose row the database refuses stays in the outbox with the reason, until a person clears `error` or a CDR
-    touches the call again. Raises DatabaseUnavailable or DatabaseNotReady.
+    reason = "not_foldable"
+
+
+class _Taken(NamedTuple):
+    """Calls taken from the outbox, and how often the fold of one alone has failed for a time."""
+
+    touched: Touched
+    tries: int = 0
+
+
+def fold_waiting_calls(database: Database, seconds: float = 60.0) -> int:
+    """Fold the calls that wait in the outbox and return how many were; 0 when another process is folding.
+
+    Ends when nothing waits, or after so many seconds and the round that is under way. Raises DatabaseUnavailable or
+    DatabaseNotReady when `cdr.calls` cannot be written at all; what waits then waits on.
     """
+    return _in_rounds(database, _take_waiting, seconds)
+
+
+def fold_held_calls(database: Database, seconds: float = 60.0) -> int:
+    """Fold the calls whose fold failed for a time and is due again, those of one entry at a time; as above otherwise."""
+    return _in_rounds(database, _take_held, seconds)
+
+
+def _in_rounds(database: Database, take: Callable[[Cursor], _Taken], seconds: float) -> int:
+    ends_at = time.monotonic() + seconds
     total = 0
-    for _ in range(MAX_ROUNDS):
-        with database.transaction() as cursor:
-            touched = _take(cursor)
-            _fold_or_bisect(database, touched)
-        if not touched:
-            break
-        total += len(touched)
-    return total
+    while True:
+        with database.transaction(FOLDING) as cursor:
+            locked = cursor.execute(statement("worker", "try_fold_lock")).fetchone()
+            taken = take(cursor) if locked and locked[0] else _Taken({})
+            done = _fold_or_hold(database, cursor, taken)
+        total += len(taken.touched) if done else 0
+        if not (taken.touched and done) or time.monotonic() >= ends_at:
+            return total
 
 
-def _take(cursor: Cursor) -> Touched:
-    locked = cursor.execute(statement("worker", "try_fold_lock")).fetchone()
+def _take_waiting(cursor: Cursor) -> _Taken:
+    """Take what waits, but for the calls that are held up: their new CDRs wait with them."""
     touched: Touched = {}
-    if locked is None or not locked[0]:
-        return touched
     bounds = {"entries": ENTRIES_AT_ONCE, "calls": CALLS_AT_ONCE}
     for call_keys, times in cursor.execute(statement("worker", "take_calls_to_fold"), bounds):
-        for call_key, time in zip(call_keys, times, strict=True):
-            touched.setdefault(call_key, []).append(time)
-    return touched
+        _add(touched, call_keys, times)
+    held = {row[0] for row in cursor.execute(statement("worker", "read_held_calls"))} if touched else set()
+    for call_key in held & touched.keys():
+        values = {"call_key": call_key, "provider_times": touched.pop(call_key)}
+        cursor.execute(statement("worker", "join_held_calls"), values)
+    return _Taken(touched)
 
 
-def _fold_or_bisect(database: Database, touched: Touched) -> None:
-    """Fold calls, all that the database takes: one that it refuses must not keep the others waiting."""
-    if not touched:
-        return
+def _take_held(cursor: Cursor) -> _Taken:
+    entry = cursor.execute(statement("worker", "take_held_calls")).fetchone()
+    touched: Touched = {}
+    if entry is None:
+        return _Taken(touched)
+    call_keys, times, tries = entry
+    _add(touched, call_keys, times)
+    return _Taken(touched, tries)
+
+
+def _add(touched: Touched, call_keys: list[UUID], times: list[datetime]) -> None:
+    for call_key, provider_time in zip(call_keys, times, strict=True):
+        touched.setdefault(call_key, []).append(provider_time)
+
+
+def _fold_or_hold(database: Database, cursor: Cursor, taken: _Taken) -> bool:
+    """Fold calls, but for those whose row is refused; when it takes too long note them again, and tell so."""
+    calls = list(taken.touched.items())
+    bisection = Bisection[tuple[UUID, list[datetime]]](lambda part, _: _fold_together(database, dict(part)))
+    try:
+        bisection.run(calls)
+    except (DatabaseUnavailable, DatabaseNotReady) as error:
+        if not is_doubtful(error):
+            raise
+        _check_calls(database)
+        middle = (len(calls) + 1) // 2
+        for half in filter(None, (calls[:middle], calls[middle:])):
+            _hold(cursor, dict(half), taken.tries + (len(calls) == 1), error)
+        return False
+    for refused in bisection.refused:
+        _note_unfoldable(cursor, dict(refused.items), refused.error)
+    return True
+
+
+def _fold_together(database: Database, touched: Touched) -> None:
     try:
         with database.transaction() as cursor:
             _fold(cursor, touched)
-    except RefusedByDatabase as error:
-        if len(touched) == 1:
-            _note_unfoldable(database, touched, str(error))
-            return
-        pairs, middle = list(touched.items()), len(touched) // 2
-        _fold_or_bisect(database, dict(pairs[:middle]))
-        _fold_or_bisect(database, dict(pairs[middle:]))
+    except CdrError:
+        raise
+    except Exception as error:
+        raise NotFoldable(f"{type(error).__name__}: {error}") from error
 
 
-def _note_unfoldable(database: Database, touched: Touched, error: str) -> None:
-    [(call_key, times)] = touched.items()
-    _log.error("call not folded", call_key=str(call_key), error=error)
+def _check_calls(database: Database) -> None:
+    """Raise DatabaseUnavailable or DatabaseNotReady unless rows of `cdr.calls` can be written at all."""
     with database.transaction() as cursor:
-        values = {"call_key": call_key, "provider_times": times, "error": error}
-        cursor.execute(statement("worker", "note_unfoldable_call"), values)
+        cursor.execute(statement("worker", "lock_calls"))
+
+
+def _hold(cursor: Cursor, touched: Touched, tries: int, error: CdrError) -> None:
+    """Note calls again, to be tried by themselves: at once while there are several, one alone after a while."""
+    if tries > MAX_TRIES:
+        _note_unfoldable(cursor, touched, error)
+        return
+    delay = min(FIRST_DELAY_SECONDS * 2 ** (tries - 1), LAST_DELAY_SECONDS) if tries else 0
+    _log.warning("calls held up", count=len(touched), tries=tries, seconds=delay, error=str(error))
+    cursor.execute(statement("worker", "note_held_calls"), {**_flat(touched), "tries": tries, "seconds": delay})
+
+
+def _note_unfoldable(cursor: Cursor, touched: Touched, error: CdrError) -> None:
+    [call_key] = touched
+    _log.error("call not folded", call_key=str(call_key), error=str(error))
+    cursor.execute(statement("worker", "note_unfoldable_call"), {**_flat(touched), "error": str(error)})
+
+
+def _flat(touched: Touched) -> dict[str, list[UUID] | list[datetime]]:
+    """Return calls as an entry of the outbox holds them; of the times the first and the last are enough."""
+    pairs = [(call_key, moment) for call_key, times in touched.items() for moment in {min(times), max(times)}]
+    return {"call_keys": [call_key for call_key, _ in pairs], "provider_times": [moment for _, moment in pairs]}
 
 
 def _fold(cursor: Cursor, touched: Touched) -> None:

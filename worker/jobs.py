@@ -7,6 +7,7 @@ failed job, to be listed and replayed with `cdr failed`.
 from __future__ import annotations
 
 import time
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -15,33 +16,48 @@ import structlog
 from common.cdr import Cdr
 from common.delivery import Delivery, QuarantinedBody
 from common.errors import CdrError, NewerPayload
-from common.job_queue import CDRS, COUNTERS_KEY, LAST_LOADED_FIELD, LOAD_CDRS, PAYLOAD_VERSION, NewJob, timestamp
+from common.job_queue import (
+    CDRS,
+    COUNTERS_KEY,
+    KEEP_BODIES,
+    LAST_LOADED_FIELD,
+    LOAD_CDRS,
+    PAYLOAD_VERSION,
+    JobSerializer,
+    NewJob,
+    timestamp,
+)
 from common.redis_client import translated
 from worker import context
+from worker.bisection import Failed
 from worker.fetch_recording import fetch_recordings as fetch
-from worker.load_cdrs import Refused, gather, load, load_all
+from worker.load_cdrs import gather, load, load_all
 from worker.outbox import enqueue, work_off
 from worker.pipeline import Knowledge, NotLoadable, enrich
+from worker.put_off import put_off
 from worker.quarantine import keep
 from worker.scheduled_jobs import schedule_recordings
 
 FOLLOW_UP_SECONDS = 0.1
+# What follows a load takes a worker no longer than this at a time. When it cannot be done, or takes longer all the same,
+# this worker leaves it to the scheduler for a while: loading comes first.
+FOLLOW_UP_AT_MOST_SECONDS = 1.0
+LEAVE_TO_SCHEDULER_SECONDS = 30.0
 
 _log = structlog.get_logger("worker.jobs")
 
 
 def load_cdrs(version: int, batch: list[Any]) -> None:
-    """Load a batch of deliveries; a CDR that cannot be loaded becomes a failed job of its own."""
+    """Load a batch of deliveries; a CDR that cannot be loaded becomes a failed job of its own, or is tried again later."""
     _check(version)
-    deliveries = _rebuild(batch, list[Delivery])
+    deliveries, refused = _rebuild(batch, Delivery)
     here = context.current()
     here.refresh()
-    enriched, refused = _enrich_each(deliveries, here.knowledge)
-    refused += load(here.database, gather(enriched), here.knowledge)
-    if refused and len(deliveries) == 1:
-        raise refused[0].error
-    _set_aside(refused)
-    _count(loaded=len(deliveries) - sum(len(each.deliveries) for each in refused))
+    enriched, not_enriched = _enrich_each(deliveries, here.knowledge)
+    loaded = load(here.database, gather(enriched), here.knowledge)
+    refused += not_enriched + loaded.refused
+    _settle(LOAD_CDRS, len(batch), refused, loaded.held)
+    _count(loaded=len(batch) - sum(len(each.items) for each in refused + loaded.held))
     _after_commit()
 
 
@@ -53,21 +69,24 @@ def load_batches(payloads: list[tuple[int, list[Any]]]) -> None:
     deliveries: list[Delivery] = []
     for version, batch in payloads:
         _check(version)
-        deliveries += _rebuild(batch, list[Delivery])
+        rebuilt, broken = _rebuild(batch, Delivery)
+        _raise_first(broken)
+        deliveries += rebuilt
     here = context.current()
     here.refresh()
     enriched, refused = _enrich_each(deliveries, here.knowledge)
-    if refused:
-        raise refused[0].error
+    _raise_first(refused)
     load_all(here.database, gather(enriched), here.knowledge)
     _count(loaded=len(deliveries))
     _after_commit()
 
 
 def keep_bodies(version: int, batch: list[Any]) -> None:
-    """Write bodies that could not be taken as CDRs into the quarantine."""
+    """Write bodies that could not be taken as CDRs into the quarantine; one that cannot be written costs itself only."""
     _check(version)
-    keep(context.current().database, _rebuild(batch, list[QuarantinedBody]))
+    bodies, refused = _rebuild(batch, QuarantinedBody)
+    kept = keep(context.current().database, bodies)
+    _settle(KEEP_BODIES, len(batch), refused + kept.refused, kept.held)
 
 
 def fetch_recordings(version: int, recording_ids: list[int]) -> None:
@@ -84,38 +103,64 @@ def _check(version: int) -> None:
         raise NewerPayload(f"the job's payload has version {version}, this worker knows {PAYLOAD_VERSION}")
 
 
-def _rebuild(batch: Any, kind: Any) -> Any:
+def _rebuild(batch: Any, kind: Any) -> tuple[list[Any], list[Failed]]:
+    """Return the items of a payload, and those that are none of ours, each by itself."""
     try:
-        return msgspec.convert(batch, kind, strict=True)
+        return msgspec.convert(batch, list[kind], strict=True), []
     except msgspec.ValidationError as error:
-        raise NotLoadable(f"the payload is not one of ours: {error}") from error
+        if not isinstance(batch, list):
+            raise NotLoadable(f"the payload is not one of ours: {error}") from error
+    items, broken = [], []
+    for each in batch:
+        try:
+            items.append(msgspec.convert(each, kind, strict=True))
+        except msgspec.ValidationError as error:
+            broken.append(Failed([each], NotLoadable(f"the payload is not one of ours: {error}")))
+    return items, broken
 
 
-def _enrich_each(deliveries: list[Delivery], knowledge: Knowledge) -> tuple[list[tuple[Cdr, Delivery]], list[Refused]]:
+def _enrich_each(deliveries: list[Delivery], knowledge: Knowledge) -> tuple[list[tuple[Cdr, Delivery]], list[Failed]]:
     """Run the stages on each delivery by itself, so that one that breaks them stops nobody else."""
     enriched, refused = [], []
     for delivery in deliveries:
         try:
             enriched.append((enrich([delivery], knowledge), delivery))
         except CdrError as error:
-            refused.append(Refused([delivery], error))
+            refused.append(Failed([delivery], error))
     return enriched, refused
 
 
-def _set_aside(refused: list[Refused]) -> None:
-    """Give each refused CDR a job of its own, which will fail by itself and say why.
+def _settle(function: str, size: int, refused: list[Failed], held: list[Failed]) -> None:
+    """Put off what is held, and set aside what is refused of a batch of `size`; raise the reason if that was all of it."""
+    refused = refused + put_off(context.current().redis, function, held, _key)
+    if size == 1:
+        _raise_first(refused)
+    _set_aside(function, refused)
 
-    The job's id comes from the delivery's, so that a batch that runs twice sets a CDR aside once.
+
+def _raise_first(refused: list[Failed]) -> None:
+    if refused:
+        raise refused[0].error
+
+
+def _set_aside(function: str, refused: list[Failed]) -> None:
+    """Give each item that was refused a job of its own, which will fail by itself and say why.
+
+    The job's id comes from the item's, so that a batch that runs twice sets it aside once.
     """
-    if not refused:
+    items = [item for each in refused for item in each.items]
+    if not items:
         return
-    jobs = [
-        NewJob(CDRS, LOAD_CDRS, ([delivery],), "load 1, set aside", f"{delivery.delivery_id}-{delivery.place}")
-        for each in refused
-        for delivery in each.deliveries
-    ]
+    jobs = [NewJob(CDRS, function, ([item],), "set aside", _key(item)) for item in items]
     enqueue(context.current().redis, jobs)
-    _log.warning("CDRs set aside", count=len(jobs), first=str(refused[0].error))
+    _log.warning("set aside", count=len(jobs), first=str(refused[0].error))
+
+
+def _key(item: Any) -> str:
+    """Name a delivery, a body or what is neither, the same at every run."""
+    if isinstance(item, Delivery):
+        return f"{item.delivery_id}-{item.place}"
+    return sha256(JobSerializer.dumps(item)).hexdigest()[:32]
 
 
 def _count(loaded: int) -> None:
@@ -133,10 +178,14 @@ def _after_commit() -> None:
     The rows stand, so a failure here is only logged. What is left is for the next load, or for the scheduler.
     """
     here = context.current()
-    if time.monotonic() < here.follow_up_due:
+    began = time.monotonic()
+    if began < here.follow_up_due:
         return
-    here.follow_up_due = time.monotonic() + FOLLOW_UP_SECONDS
     try:
-        work_off(here.database, here.redis)
+        work_off(here.database, here.redis, FOLLOW_UP_AT_MOST_SECONDS)
     except CdrError as error:
         _log.warning("left to the scheduler", reason=error.reason, error=str(error))
+        here.follow_up_due = time.monotonic() + LEAVE_TO_SCHEDULER_SECONDS
+        return
+    slow = time.monotonic() - began > 2 * FOLLOW_UP_AT_MOST_SECONDS
+    here.follow_up_due = time.monotonic() + (LEAVE_TO_SCHEDULER_SECONDS if slow else FOLLOW_UP_SECONDS)

@@ -9,7 +9,7 @@ from common.delivery import Delivery
 from common.errors import DatabaseUnavailable
 from common.job_queue import JobSerializer
 from common.postgres import Cursor, statement
-from worker.merge_deliveries import in_order
+from worker.merge_deliveries import in_order, still_counting
 from worker.pipeline import Knowledge, enrich
 from worker.rows import as_json, make_row
 
@@ -24,31 +24,42 @@ class Arrivals(NamedTuple):
     deliveries: list[Delivery]
 
 
+class _Standing(NamedTuple):
+    """What the row of a CDR says: how many deliveries it was folded from, and the delivery that made it if that is one."""
+
+    delivery_count: int
+    only: Delivery
+
+
 def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, loaded_at: datetime) -> None:
     """Fold the arrivals that were not counted yet into their rows.
 
     The rows are locked first, in the order of their key, so that what is read next is all there is. Raises NotLoadable
-    when a stage fails on the deliveries together.
+    when a stage fails on the deliveries together. However often a CDR was received, only the deliveries that still make
+    a difference are read.
     """
-    standing = _lock_rows(cursor, arrivals)
+    rows = _lock_rows(cursor, arrivals)
     kept = _read_deliveries(cursor, arrivals)
+    counted = _read_counted(cursor, arrivals)
     changed = []
     for arrival in arrivals:
-        known = kept.get(arrival.identity, [standing[arrival.identity]])
-        counted = {_key(delivery): delivery for delivery in known}
-        missing = [delivery for delivery in arrival.deliveries if _key(delivery) not in counted]
-        if not missing:
+        row, known = rows[arrival.identity], kept.get(arrival.identity)
+        already = counted.get(arrival.identity, set()) if known else {_key(row.only)}
+        new = list({_key(each): each for each in arrival.deliveries if _key(each) not in already}.values())
+        if not new:
             continue
-        counted.update((_key(delivery), delivery) for delivery in missing)
-        _keep(cursor, arrival, missing if arrival.identity in kept else list(counted.values()))
-        ordered = in_order(list(counted.values()))
-        changed.append(make_row(enrich(ordered, knowledge), ordered, loaded_at))
+        before = known or [row.only]
+        counting = still_counting(in_order([*before, *new]))
+        _keep(cursor, arrival, new if known else [*before, *new], counting)
+        if known:
+            _leave_out(cursor, arrival, known, counting)
+        changed.append(make_row(enrich(counting, knowledge), counting, loaded_at, row.delivery_count + len(new)))
     if changed:
         _replace_rows(cursor, changed)
 
 
-def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, Delivery]:
-    """Lock the rows and return each as the delivery that made it, unless the CDR was received more than once."""
+def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, _Standing]:
+    """Lock the rows and return what they say."""
     cursor.execute(
         statement("worker", "lock_known_cdrs"),
         {
@@ -56,14 +67,14 @@ def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, Delivery
             "provider_times": [arrival.provider_time for arrival in arrivals],
         },
     )
-    standing = {identity: _delivery(*columns) for identity, *columns in cursor}
-    if len(standing) < len(arrivals):
+    rows = {identity: _Standing(count, _delivery(*columns)) for identity, count, *columns in cursor}
+    if len(rows) < len(arrivals):
         raise DatabaseUnavailable("a row was deleted while a delivery of its CDR was being merged into it")
-    return standing
+    return rows
 
 
 def _read_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, list[Delivery]]:
-    """Return the kept deliveries of each CDR; none for one that was received once."""
+    """Return the kept deliveries of each CDR that still make a difference; none for one that was received once."""
     accounts = {arrival.identity: arrival.deliveries[0].account for arrival in arrivals}
     cursor.execute(statement("worker", "read_deliveries"), {"identities": list(accounts)})
     kept: dict[bytes, list[Delivery]] = {}
@@ -72,7 +83,22 @@ def _read_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, li
     return kept
 
 
-def _keep(cursor: Cursor, arrival: Arrivals, deliveries: list[Delivery]) -> None:
+def _read_counted(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, set[tuple[str, int]]]:
+    """Return the keys of those arrivals that are kept already."""
+    pairs = [(arrival.identity, delivery) for arrival in arrivals for delivery in arrival.deliveries]
+    values = {
+        "identities": [identity for identity, _ in pairs],
+        "delivery_ids": [delivery.delivery_id for _, delivery in pairs],
+        "delivery_places": [delivery.place for _, delivery in pairs],
+    }
+    counted: dict[bytes, set[tuple[str, int]]] = {}
+    for identity, delivery_id, place in cursor.execute(statement("worker", "find_counted_deliveries"), values):
+        counted.setdefault(identity, set()).add((delivery_id.replace("-", ""), place))
+    return counted
+
+
+def _keep(cursor: Cursor, arrival: Arrivals, deliveries: list[Delivery], counting: list[Delivery]) -> None:
+    keys = {_key(delivery) for delivery in counting}
     cursor.executemany(
         statement("worker", "insert_delivery"),
         [
@@ -85,10 +111,24 @@ def _keep(cursor: Cursor, arrival: Arrivals, deliveries: list[Delivery]) -> None
                 "format": delivery.format,
                 "fields": as_json(delivery.fields),
                 "notes": list(delivery.notes),
+                "superseded": _key(delivery) not in keys,
             }
             for delivery in deliveries
         ],
     )
+
+
+def _leave_out(cursor: Cursor, arrival: Arrivals, known: list[Delivery], counting: list[Delivery]) -> None:
+    """Mark the kept deliveries that have come to make no difference."""
+    gone = {_key(delivery) for delivery in known} - {_key(delivery) for delivery in counting}
+    if not gone:
+        return
+    values = {
+        "identity": arrival.identity,
+        "delivery_ids": [delivery_id for delivery_id, _ in gone],
+        "delivery_places": [place for _, place in gone],
+    }
+    cursor.execute(statement("worker", "leave_out_deliveries"), values)
 
 
 def _replace_rows(cursor: Cursor, rows: list[tuple[Any, ...]]) -> None:

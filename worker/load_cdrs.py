@@ -1,22 +1,27 @@
 """Loads a batch of CDRs in one transaction: copy, insert what is new, merge what is known, note what follows.
 
-Running a batch twice changes nothing: a delivery has an id of its own and counts once. A CDR that the database
-refuses is bisected out, so that its neighbours are loaded.
+Running a batch twice changes nothing: a delivery has an id of its own and counts once. A CDR that cannot be loaded is
+found by halving the batch, so that its neighbours are loaded. Whether it or the database is to blame for a failure that
+may be either's, such as a time-out, a control CDR tells: loaded in the same way, and taken back.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
+from uuid import uuid4
 
 from common.cdr import Cdr
 from common.delivery import Delivery
-from common.errors import Permanent, Rejected
-from common.postgres import Cursor, Database, statement
+from common.errors import CdrError, Permanent, Rejected
+from common.postgres import IN_DOUBT, Cursor, Database, statement
+from worker.bisection import Bisection, Failed, is_doubtful
 from worker.known_cdrs import Arrivals, merge_known
 from worker.merge_deliveries import in_order
-from worker.pipeline import Knowledge
+from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.rows import identify, make_row
 
 
@@ -27,11 +32,11 @@ class Record(NamedTuple):
     deliveries: list[Delivery]
 
 
-class Refused(NamedTuple):
-    """A CDR that could not be loaded, and why."""
+class NotLoaded(NamedTuple):
+    """What was not loaded: `refused` are the deliveries of one CDR each, `held` those of CDRs to be tried again later."""
 
-    deliveries: list[Delivery]
-    error: Exception
+    refused: list[Failed]
+    held: list[Failed]
 
 
 def gather(enriched: Iterable[tuple[Cdr, Delivery]]) -> list[Record]:
@@ -48,31 +53,63 @@ def _record(pairs: list[tuple[Cdr, Delivery]]) -> Record:
     return Record(first, ordered)
 
 
-def load(database: Database, records: list[Record], knowledge: Knowledge) -> list[Refused]:
-    """Load all records and return those that cannot be: refused by the database, or not to be merged with what stands.
+def load(database: Database, records: list[Record], knowledge: Knowledge) -> NotLoaded:
+    """Load all records that can be loaded and return the others.
 
-    One transaction when nothing is refused; each refused CDR of n costs about 2 log2(n) more. Raises
+    One transaction when there are none; each CDR that is refused costs about 2 log2(n) more, of n. Raises
     DatabaseUnavailable or DatabaseNotReady, when some of the batch may have been loaded: run it again.
     """
-    if not records:
-        return []
-    try:
-        load_all(database, records, knowledge)
-    except (Permanent, Rejected) as error:
-        if len(records) == 1:
-            return [Refused(records[0].deliveries, error)]
-        middle = len(records) // 2
-        return load(database, records[:middle], knowledge) + load(database, records[middle:], knowledge)
-    return []
+
+    def act(part: list[Record], in_doubt: bool) -> None:
+        _load_all(database, part, knowledge, in_doubt=in_doubt)
+
+    bisection = Bisection(act, lambda part: check_database(database, knowledge, part[0].cdr.time_raw))
+    bisection.run(records)
+    return NotLoaded(_deliveries_of(bisection.refused), _deliveries_of(bisection.held))
+
+
+def _deliveries_of(failed: list[Failed]) -> list[Failed]:
+    return [
+        Failed([delivery for record in each.items for delivery in record.deliveries], each.error) for each in failed
+    ]
 
 
 def load_all(database: Database, records: list[Record], knowledge: Knowledge) -> None:
     """Load all records in one transaction, or none.
 
-    Raises Permanent or Rejected when one of them cannot be loaded, DatabaseUnavailable or DatabaseNotReady.
+    Raises Permanent or Rejected when one of them cannot be loaded or is in doubt, DatabaseUnavailable or DatabaseNotReady
+    when none can.
     """
-    with database.transaction() as cursor:
-        _load_together(cursor, records, knowledge)
+    try:
+        _load_all(database, records, knowledge)
+    except CdrError as error:
+        if not records or isinstance(error, Permanent | Rejected) or not is_doubtful(error):
+            raise
+        check_database(database, knowledge, records[0].cdr.time_raw)
+        raise NotLoadable(str(error), error.sqlstate) from error
+
+
+def check_database(database: Database, knowledge: Knowledge, time_raw: int | None) -> None:
+    """Load a harmless CDR of the same time as one that failed, into the same partition, and take it back.
+
+    Raises DatabaseUnavailable or DatabaseNotReady when even that cannot be done, and so the one that failed may be as good.
+    """
+    fields = {"ivruniqueid": uuid4().hex} | ({} if time_raw is None else {"time": time_raw})
+    control = Delivery(uuid4().hex, 0, time.time_ns() // 1000, "control", "json", fields)
+    # A refusal is an answer too: of a rule of the user's that a CDR of no account of theirs breaks.
+    with suppress(Permanent, Rejected), database.transaction(IN_DOUBT, keep=False) as cursor:
+        _load_together(cursor, [Record(enrich([control], knowledge), [control])], knowledge)
+
+
+def _load_all(database: Database, records: list[Record], knowledge: Knowledge, *, in_doubt: bool = False) -> None:
+    try:
+        with database.transaction(IN_DOUBT if in_doubt else None) as cursor:
+            _load_together(cursor, records, knowledge)
+    except CdrError:
+        raise
+    except Exception as error:
+        # An error of ours in one of the rows costs that one.
+        raise NotLoadable(f"{type(error).__name__}: {error}") from error
 
 
 def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) -> None:

@@ -43,10 +43,40 @@ def merge(deliveries: list[Delivery]) -> Merged:
             says_more = is_empty(payload.get(name)) and not is_empty(value)
             if name not in payload or says_more or is_usable(name, value):
                 payload[name], source[name] = value, delivery
-        spelling.update((folded, name) for folded, name in _spoken(delivery) if is_usable(name, delivery.fields[name]))
+        spelling.update(_spelt(delivery))
     fields = {name: value for name, value in payload.items() if spelling.get(fold_name(name), name) == name}
     notes = (note for delivery in deliveries for note in delivery.notes if _stands(note, delivery, source))
     return Merged(payload, fields, list(dict.fromkeys(notes)))
+
+
+def still_counting(ordered: list[Delivery]) -> list[Delivery]:
+    """Leave out those of the deliveries, given in order, that can make no difference any more, whatever else arrives.
+
+    `merge` of what is returned is that of all, now and with any further deliveries. What stands of a field is its last usable
+    value, else its first that is not empty, else its first: a delivery that holds none of these will never again. The first
+    and the last delivery stay, because they say when the CDR was received.
+    """
+    counting = {0, len(ordered) - 1}
+    first: dict[tuple[str, str], int] = {}
+    last: dict[tuple[str, str], int] = {}
+    for place, delivery in enumerate(ordered):
+        for name, value in delivery.fields.items():
+            first.setdefault(("sent", name), place)
+            if not is_empty(value):
+                first.setdefault(("said", name), place)
+            if is_usable(name, value):
+                last["usable", name] = place
+        last.update((("spelt", folded), place) for folded in _spelt(delivery))
+        for note in delivery.notes:
+            if note.partition(": ")[0] not in delivery.fields:
+                first.setdefault(("noted", note), place)
+    counting.update(first.values(), last.values())
+    return [ordered[place] for place in sorted(counting)]
+
+
+def _spelt(delivery: Delivery) -> dict[str, str]:
+    """Return by its folded name each spelling of this delivery that replaces earlier ones."""
+    return {folded: name for folded, name in _spoken(delivery) if is_usable(name, delivery.fields[name])}
 
 
 def _spoken(delivery: Delivery) -> list[tuple[str, str]]:

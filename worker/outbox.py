@@ -1,32 +1,48 @@
-"""Does what the loading transactions noted for after the commit: folds calls, queues recordings.
+"""Does what the loading transactions noted for after the commit: queues recordings, folds calls.
 
 Run right after each load, and again and again by the scheduler, which finds what a crash left.
 """
 
 from __future__ import annotations
 
+import time
+
 from common.job_queue import FETCH_RECORDINGS, RECORDINGS, NewJob
-from common.postgres import Database, statement
+from common.postgres import FOLDING, Database, statement
 from common.redis_client import RedisClient, translated
-from worker.fold_calls import fold_waiting_calls
+from worker.fold_calls import fold_held_calls, fold_waiting_calls
 
 RECORDINGS_A_JOB = 32
+# The scheduler has other things to do, too.
+PASS_SECONDS = 10.0
 _ENTRIES_AT_ONCE = 20
 
 
-def work_off(database: Database, connection: RedisClient) -> int:
-    """Do everything that waits in the outbox; return how many calls were folded and recordings queued."""
-    return fold_waiting_calls(database) + queue_waiting_recordings(database, connection)
+def work_off(database: Database, connection: RedisClient, seconds: float | None = None) -> int:
+    """Do what waits in the outbox; return how many calls were folded and recordings queued.
+
+    With `seconds` stop after as long, and leave the calls whose fold failed for a time to others. Neither kind of work
+    waits for the other, whatever becomes of it.
+    """
+    at_most = PASS_SECONDS if seconds is None else seconds
+    try:
+        queued = queue_waiting_recordings(database, connection, at_most)
+    finally:
+        folded = fold_waiting_calls(database, at_most)
+        if seconds is None:
+            folded += fold_held_calls(database, PASS_SECONDS)
+    return queued + folded
 
 
-def queue_waiting_recordings(database: Database, connection: RedisClient) -> int:
-    """Queue a job for every recording that waits in the outbox and return how many there were.
+def queue_waiting_recordings(database: Database, connection: RedisClient, seconds: float = PASS_SECONDS) -> int:
+    """Queue a job for every recording that waits in the outbox, for so many seconds, and return how many there were.
 
     The jobs are in Redis before the outbox forgets them: a crash in between queues them twice, which fetches once.
     """
     total = 0
+    ends_at = time.monotonic() + seconds
     while True:
-        with database.transaction() as cursor:
+        with database.transaction(FOLDING) as cursor:
             rows = cursor.execute(
                 statement("worker", "take_recordings_to_fetch"), {"limit": _ENTRIES_AT_ONCE}
             ).fetchall()
@@ -38,6 +54,8 @@ def queue_waiting_recordings(database: Database, connection: RedisClient) -> int
             enqueue(connection, recording_jobs(recording_ids))
             cursor.execute(statement("worker", "delete_outbox"), {"outbox_ids": [row[0] for row in rows]})
         total += len(recording_ids)
+        if time.monotonic() >= ends_at:
+            return total
 
 
 def recording_jobs(recording_ids: list[int]) -> list[NewJob]:

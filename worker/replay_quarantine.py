@@ -49,14 +49,17 @@ def decode(body: WholeBody) -> Taken:
 def replay_body(database: Database, connection: RedisClient, body: WholeBody) -> int:
     """Queue the CDRs of a body, mark it as replayed, and return how many there were.
 
-    Its elements that are no CDR become kept bodies of their own. Run twice, or killed in between and run again, it
-    counts once: the deliveries' ids come from the body. Raises Rejected when it holds no CDR, QueueUnavailable,
-    DatabaseUnavailable.
+    Its elements that are no CDR become kept bodies of their own; when one of them cannot be kept, the body stays. Run
+    twice, or killed in between and run again, it counts once: the deliveries' ids come from the body. Raises Rejected when
+    it holds no CDR or has to stay, QueueUnavailable, DatabaseUnavailable.
     """
     taken = decode(body)
-    if taken.refused:
-        keep(database, taken.refused)
+    not_kept = keep(database, taken.refused)
     enqueue(connection, _jobs(taken.deliveries))
+    for failed in not_kept.held:
+        raise failed.error
+    for failed in not_kept.refused:
+        raise NotACdr(f"an element that is no CDR cannot be kept by itself: {failed.error}")
     mark(database, [body.quarantine_id], "replayed")
     return len(taken.deliveries)
 

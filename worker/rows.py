@@ -27,8 +27,13 @@ def identify(cdr: Cdr) -> tuple[bytes, datetime]:
     return identity, provider_time(cdr.time_raw)
 
 
-def make_row(cdr: Cdr, deliveries: list[Delivery], loaded_at: datetime) -> tuple[Any, ...]:
-    """Return the row of a CDR that is known by these deliveries, given in order."""
+def make_row(
+    cdr: Cdr, deliveries: list[Delivery], loaded_at: datetime, delivery_count: int | None = None
+) -> tuple[Any, ...]:
+    """Return the row of a CDR that is known by these deliveries, given in order.
+
+    `delivery_count` is how many there were with those that make no difference any more; None: these are all.
+    """
     first, last = deliveries[0], deliveries[-1]
     identity, month_key = identify(cdr)
     return (
@@ -82,7 +87,7 @@ def make_row(cdr: Cdr, deliveries: list[Delivery], loaded_at: datetime) -> tuple
         first.place,
         first.received_at,
         last.received_at,
-        len(deliveries),
+        len(deliveries) if delivery_count is None else delivery_count,
         loaded_at,
     )
 

@@ -51,8 +51,11 @@ class Product:
             main()
         return Done(int(ended.value.code or 0), *self._capsys.readouterr())
 
+    def worker(self) -> CdrWorker:
+        return CdrWorker([CDRS], connection=self.redis)
+
     def work(self) -> None:
-        CdrWorker([CDRS], connection=self.redis).work(burst=True, logging_level="CRITICAL")
+        self.worker().work(burst=True, logging_level="CRITICAL")
 
     def enqueue(self, *batches: list[Delivery], **options: Any) -> None:
         enqueue(self.redis, [NewJob(CDRS, LOAD_CDRS, (batch,), "load", **options) for batch in batches])

@@ -12,9 +12,10 @@ from common.delivery import Delivery
 from common.postgres import Database, connect
 from common.settings import AccountDefaults
 from worker.accounts import Accounts
+from worker.bisection import Failed
 from worker.extension_directory import ExtensionDirectory
 from worker.fold_calls import fold_waiting_calls
-from worker.load_cdrs import Refused, gather, load
+from worker.load_cdrs import NotLoaded, gather, load
 from worker.pipeline import Knowledge, enrich
 
 NOON_US = 1_790_000_000_000_000
@@ -40,11 +41,17 @@ class Loader:
         self.database = Database(url, "test")
         self.knowledge = Knowledge(Accounts(AccountDefaults()), ExtensionDirectory())
 
-    def load(self, deliveries: Iterable[Delivery]) -> list[Refused]:
+    def load(self, deliveries: Iterable[Delivery]) -> list[Failed]:
+        """Load deliveries of which none is in doubt, and return those that are refused."""
+        not_loaded = self.try_to_load(deliveries)
+        assert not not_loaded.held
+        return not_loaded.refused
+
+    def try_to_load(self, deliveries: Iterable[Delivery]) -> NotLoaded:
         enriched = [(enrich([each], self.knowledge), each) for each in deliveries]
         return load(self.database, gather(enriched), self.knowledge)
 
-    def load_fields(self, *fields: dict[str, Any]) -> list[Refused]:
+    def load_fields(self, *fields: dict[str, Any]) -> list[Failed]:
         return self.load([delivery(each) for each in fields])
 
     def fold(self) -> int:

@@ -267,25 +267,21 @@ def test_the_outbox_is_worked_off_however_much_waits(
     assert loader.fold() == 10
 
 
-def test_a_worker_folds_for_others_for_so_many_rounds_only(
+def test_a_worker_folds_for_others_for_a_time_only(
     loader: Loader, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fold_calls, "MAX_ROUNDS", 2)
     monkeypatch.setattr(fold_calls, "ENTRIES_AT_ONCE", 3)
     for place in range(10):
         loader.load_fields(leg(f"c{place}"))
 
-    assert loader.fold() == 6
+    assert fold_calls.fold_waiting_calls(loader.database, 0) == 3
 
 
-def test_many_small_loads_are_folded_together(
-    loader: Loader, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fold_calls, "MAX_ROUNDS", 1)
+def test_many_small_loads_are_folded_together(loader: Loader, database_url: str) -> None:
     for place in range(10):
         loader.load_fields(leg(f"c{place}"))
 
-    assert loader.fold() == 10
+    assert fold_calls.fold_waiting_calls(loader.database, 0) == 10
 
 
 def refuse_in_calls(url: str, call_id: str) -> None:

@@ -258,7 +258,7 @@ def test_one_cdr_that_the_database_refuses_does_not_stop_999(loader: Loader, dat
 
     refused = loader.load_fields(*(leg(f"c{number}") for number in range(1000)))
 
-    assert [[each.fields["ivruniqueid"] for each in one.deliveries] for one in refused] == [["c617"]]
+    assert [[each.fields["ivruniqueid"] for each in one.items] for one in refused] == [["c617"]]
     assert count(database_url, "cdrs") == 999
 
 
@@ -281,7 +281,7 @@ def test_a_refused_cdr_costs_few_transactions(
 def test_a_batch_that_is_refused_as_a_whole_is_returned_as_a_whole(loader: Loader, database_url: str) -> None:
     refuse(database_url, "false")
     refused = loader.load([delivery(leg("c")), delivery(leg("c"), received=1), delivery(leg("d"))])
-    assert sorted(len(each.deliveries) for each in refused) == [1, 2]
+    assert sorted(len(each.items) for each in refused) == [1, 2]
 
 
 def test_deliveries_that_break_a_stage_only_together_cost_one_cdr(
@@ -296,12 +296,12 @@ def test_deliveries_that_break_a_stage_only_together_cost_one_cdr(
 
     refused = loader.load([delivery(leg("c")), delivery(leg("c"), received=1), delivery(leg("d"))])
 
-    assert [len(each.deliveries) for each in refused] == [2]
+    assert [len(each.items) for each in refused] == [2]
     assert [row["call_id"] for row in cdrs(database_url)] == ["d"]
 
 
 def test_nothing_is_loaded_from_nothing(loader: Loader) -> None:
-    assert load_cdrs.load(loader.database, [], loader.knowledge) == []
+    assert load_cdrs.load(loader.database, [], loader.knowledge) == ([], [])
 
 
 def test_a_row_that_vanishes_while_it_is_merged_into_is_waited_for(loader: Loader) -> None:
@@ -398,7 +398,7 @@ def test_hostile_values_are_merged(loader: Loader, database_url: str, name: str)
 def test_a_nul_costs_its_cdr_only(loader: Loader, database_url: str) -> None:
     # The decoders remove it; a job that was made by hand may hold one all the same.
     refused = loader.load_fields(leg("good"), leg("bad", queuename="a\0b"), leg("fine"))
-    assert [each.deliveries[0].fields["ivruniqueid"] for each in refused] == ["bad"]
+    assert [each.items[0].fields["ivruniqueid"] for each in refused] == ["bad"]
     assert [row["call_id"] for row in cdrs(database_url)] == ["fine", "good"]
 
 

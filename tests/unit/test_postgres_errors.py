@@ -1,47 +1,74 @@
-"""Each of PostgreSQL's errors waits, waits for a migration, or is the fault of the values."""
+"""Each of PostgreSQL's errors waits, is in doubt, or is the fault of the values: on purpose, and as the docs say."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import psycopg
+import psycopg.errors
 import pytest
 
 from common.errors import ConfigurationError, DatabaseNotReady, DatabaseUnavailable, RefusedByDatabase
 from common.postgres import Database, translate
+from common.sqlstates import CLASSES, CODES, Decision, decide
+
+DOCS = Path(__file__).parents[2] / "docs" / "failures.md"
 
 
-@pytest.mark.parametrize(
-    ("sqlstate", "meaning"),
-    [
-        ("08006", DatabaseUnavailable),  # connection_failure
-        ("25006", DatabaseUnavailable),  # read_only_sql_transaction: a standby
-        ("25P03", DatabaseUnavailable),  # idle_in_transaction_session_timeout
-        ("40001", DatabaseUnavailable),  # serialization_failure
-        ("40P01", DatabaseUnavailable),  # deadlock_detected
-        ("53100", DatabaseUnavailable),  # disk_full
-        ("53300", DatabaseUnavailable),  # too_many_connections
-        ("55P03", DatabaseUnavailable),  # lock_not_available
-        ("57014", DatabaseUnavailable),  # query_canceled
-        ("57P01", DatabaseUnavailable),  # admin_shutdown
-        ("58030", DatabaseUnavailable),  # io_error
-        ("XX000", DatabaseUnavailable),  # internal_error
-        ("0A000", DatabaseNotReady),  # feature_not_supported
-        ("28000", DatabaseNotReady),  # invalid_authorization_specification
-        ("3F000", DatabaseNotReady),  # invalid_schema_name
-        ("42501", DatabaseNotReady),  # insufficient_privilege
-        ("42703", DatabaseNotReady),  # undefined_column
-        ("42P01", DatabaseNotReady),  # undefined_table
-        ("22001", RefusedByDatabase),  # string_data_right_truncation
-        ("22003", RefusedByDatabase),  # numeric_value_out_of_range
-        ("22P02", RefusedByDatabase),  # invalid_text_representation
-        ("22P05", RefusedByDatabase),  # untranslatable_character
-        ("23502", RefusedByDatabase),  # not_null_violation
-        ("23514", RefusedByDatabase),  # check_violation
-        ("54000", RefusedByDatabase),  # program_limit_exceeded
-        ("P0001", RefusedByDatabase),  # raise_exception, by a trigger of the user's
-    ],
-)
-def test_a_sqlstate_has_its_meaning(sqlstate: str, meaning: type[Exception]) -> None:
-    assert type(translate(psycopg.errors.lookup(sqlstate)("what happened"))) is meaning
+ERRORS = {
+    error.sqlstate: error
+    for error in vars(psycopg.errors).values()
+    if isinstance(error, type) and issubclass(error, psycopg.Error) and isinstance(error.sqlstate, str)
+}
+
+# Written out a second time, so that no change of the table goes unnoticed: every class that psycopg knows, and the codes
+# that decide otherwise than their class.
+WAIT = {"08", "40", "53", "57", "F0", "25006", "25P03"}
+SCHEMA = {"0A", "0L", "0P", "26", "28", "2B", "3D", "3F", "42"}
+HOLD = {"55", "58"}
+SUSPECT = {"03", "0B", "0F", "24", "25", "2D", "34", "3B", "72", "HV", "XX", "53200", "53400", "57014"}
+REFUSE = {"02", "09", "0Z", "10", "20", "21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"}
+EXPECTED = {
+    code: decision
+    for decision, codes in (
+        (Decision.WAIT, WAIT),
+        (Decision.SCHEMA, SCHEMA),
+        (Decision.HOLD, HOLD),
+        (Decision.SUSPECT, SUSPECT),
+        (Decision.REFUSE, REFUSE),
+    )
+    for code in codes
+}
+RAISED = {
+    Decision.WAIT: DatabaseUnavailable,
+    Decision.SCHEMA: DatabaseNotReady,
+    Decision.HOLD: DatabaseUnavailable,
+    Decision.SUSPECT: DatabaseUnavailable,
+    Decision.REFUSE: RefusedByDatabase,
+}
+
+
+@pytest.mark.parametrize("sqlstate", sorted(ERRORS))
+def test_every_error_that_psycopg_knows_is_decided_on_purpose(sqlstate: str) -> None:
+    decision = EXPECTED.get(sqlstate) or EXPECTED[sqlstate[:2]]
+    assert decide(sqlstate) is decision
+    error = translate(ERRORS[sqlstate]("what happened"))
+    assert (type(error), error.sqlstate) == (RAISED[decision], sqlstate)
+
+
+def test_there_are_as_many_errors_as_were_decided_on() -> None:
+    assert {sqlstate[:2] for sqlstate in ERRORS} == set(CLASSES)
+    assert set(CODES) <= set(ERRORS)
+
+
+def test_the_docs_tell_the_table() -> None:
+    rows = re.findall(r"^\| `(\w+)`.*\| (\w+) \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert dict(rows) == {code: decision.value for code, decision in (CLASSES | CODES).items()}
+
+
+def test_a_code_of_the_users_own_is_a_refusal() -> None:
+    assert decide("ZZ001") is Decision.REFUSE
 
 
 @pytest.mark.parametrize("error", [psycopg.OperationalError("the connection is lost"), psycopg.InterfaceError()])
