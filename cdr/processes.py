@@ -47,7 +47,8 @@ def run_receiver() -> int:
     host, port = listener.getsockname()[:2]
     _log.info("receiver listens", host=host, port=port, ack_level=redis.ack_level)
     server.run(sockets=[listener])
-    return 0 if server.started else 1
+    # The application refuses to end in good order when the writer has died, and its supervisor should hear of it.
+    return 0 if server.started and not server.lifespan.should_exit else 1
 
 
 def _listen(settings: ReceiverSettings) -> socket.socket:
