@@ -63,7 +63,7 @@ def _examine(section: Section[Any], found: list[Checked]) -> None:
                 found.append(_checked(name, subject if isinstance(subject, Finding) else _tried(check, subject)))
     except CdrError as error:
         first, *others = section.checks
-        found.append(_checked(first, problem(str(error), "start it, or mend its address")))
+        found.append(_checked(first, problem(str(error), "start it and wait until it is up, or mend its address")))
         found.extend(_checked(name, info(f"not checked: see {first}")) for name in others)
 
 

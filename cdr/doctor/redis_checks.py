@@ -47,9 +47,12 @@ def opened_redis() -> Iterator[RedisServer | Finding]:
     connection = connect(settings.redis_url.get_secret_value(), TIMEOUT_SECONDS, retries=0)
     try:
         with translated():
-            connection.ping()
+            # Not PING: a Redis that cannot write its file refuses even that, and here it can still say so.
             described = connection.info()
-        yield RedisServer(settings, connection, described)
+        server = RedisServer(settings, connection, described)
+        if loading := server.against.get("loading"):
+            raise QueueUnavailable(loading)
+        yield server
     finally:
         connection.close()
 

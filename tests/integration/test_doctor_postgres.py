@@ -129,7 +129,6 @@ def owner(here: Here, url: str) -> Iterator[str]:
         connection.execute("CREATE ROLE of_the_doctor LOGIN PASSWORD 'of-the-doctor'")
         try:
             connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO of_the_doctor".encode())
-            owned = psycopg.conninfo.make_conninfo(url, user="of_the_doctor", password="of-the-doctor")
             owned = f"postgresql://of_the_doctor:of-the-doctor@{url.partition('@')[2]}"
             migrate(owned)
             here.set(CDR_DATABASE_URL=owned)
@@ -137,7 +136,7 @@ def owner(here: Here, url: str) -> Iterator[str]:
             with at_work(here.product):
                 yield owned
         finally:
-            connection.execute("DROP OWNED BY of_the_doctor")
+            connection.execute("DROP OWNED BY of_the_doctor CASCADE")
             connection.execute("DROP ROLE of_the_doctor")
 
 

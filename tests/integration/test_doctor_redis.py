@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,24 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_server_that_still_reads_its_data_is_not_there_yet(here: Here, open_path: Path) -> None:
+    folder = open_path / "valkey"
+    with valkey(folder) as connection:
+        connection.mset({f"key-{number}": "x" * 1000 for number in range(2000)})
+        connection.bgrewriteaof()
+        eventually(lambda: not connection.info()["aof_rewrite_in_progress"])
+    slow = {"key-load-delay": "15000", "loading-process-events-interval-bytes": "1024"}
+    server = EmbeddedValkey(folder, free_port(), PASSWORD, slow)
+    server.prepare()
+    here.set(CDR_REDIS_URL=server.url())
+    with subprocess.Popen(server.command(), stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: here.findings()["redis.reachable"]["detail"] == "Redis is still reading its data")
+            assert faults(here) == {"redis.reachable": "problem"}
+        finally:
+            process.kill()
 
 
 @contextmanager
