@@ -68,11 +68,12 @@ class GroupCommit:
         self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Write what still waits, then end."""
+        """Write what still waits, then end; raises what the writer died of, if it did."""
         self._stopping = True
         self._work.set()
         if self._task is not None:
             await asyncio.wait({self._task})
+            self._task.result()
 
     async def store(self, entries: Entries) -> None:
         """Return once all entries are safe.

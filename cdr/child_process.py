@@ -14,6 +14,8 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 # A child that lived this long has proved itself, and the next pause is short again.
 PROVEN_SECONDS = 10.0
+# The exit code of wrong settings and wrong usage: another try would end the same way.
+WRONG_USAGE = 2
 LOG_BYTES = 10_000_000
 TAIL_BYTES = 4096
 
@@ -23,8 +25,8 @@ class Child:
     """What to run: `argv` as it is, with `environment` added to ours.
 
     `prepare` runs before each start. `is_ready` is asked until it says yes, for `ready_seconds` at most. A child
-    that runs `once` is ready when it has exited with 0 and is run again until then. `stop_seconds` after
-    `stop_signal` it is killed.
+    that runs `once` is ready when it has exited with 0 and is run again until then, unless it says that its settings
+    are wrong. `stop_seconds` after `stop_signal` it is killed.
     """
 
     name: str
@@ -83,6 +85,10 @@ class ChildProcess:
         """Tell whether the child has ended and should not have."""
         code = self.exit_code()
         return code is not None and self.restart_at is None and not (self.child.once and code == 0)
+
+    def is_hopeless(self) -> bool:
+        """Tell whether a child that runs once has said that its settings are wrong."""
+        return self.child.once and self.exit_code() == WRONG_USAGE
 
     def plan_restart(self) -> float:
         """Note when the child is to start again and return the pause until then, in seconds."""

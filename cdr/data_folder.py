@@ -100,9 +100,18 @@ class DataFolder:
         """Publish the running instance's addresses, passwords included, to this user only."""
         _write_json(self._addresses_path, addresses)
 
+    def settings(self) -> dict[str, str]:
+        """Return what the running instance's children were given, empty while nothing runs."""
+        return _read_json(self._settings_path)
+
+    def show_settings(self, settings: Mapping[str, str]) -> None:
+        """Publish what the children are given, secrets included, to this user only."""
+        _write_json(self._settings_path, settings)
+
     def forget_addresses(self) -> None:
-        """Take the published addresses back."""
+        """Take the published addresses and settings back."""
         self._addresses_path.unlink(missing_ok=True)
+        self._settings_path.unlink(missing_ok=True)
 
     @property
     def _lock_path(self) -> Path:
@@ -111,6 +120,10 @@ class DataFolder:
     @property
     def _addresses_path(self) -> Path:
         return self.root / "running.json"
+
+    @property
+    def _settings_path(self) -> Path:
+        return self.root / "settings.json"
 
     def _make(self) -> None:
         # Others may pass through, not look: PostgreSQL may have to run as another user than this one.

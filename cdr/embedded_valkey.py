@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -27,6 +29,12 @@ SETTINGS = {
     "maxmemory-policy": "noeviction",
 }
 
+# A backlog must leave the machine to its other programs. Workers need room to write, too: with all of it used they
+# cannot even take a job, which is what CDR_REDIS_MEMORY_MARK is for.
+SHARE_OF_MEMORY = 4
+LEAST_MEMORY_BYTES = 256 * 1024 * 1024
+CONTAINER_BOUND = Path("/sys/fs/cgroup/memory.max")
+
 
 class EmbeddedValkey(EmbeddedServer):
     """A Valkey under `folder` whose every write is fsynced before it is answered."""
@@ -48,11 +56,21 @@ class EmbeddedValkey(EmbeddedServer):
             "port": str(self.port),
             "dir": str(self.folder),
             "requirepass": self.password,
+            "maxmemory": str(self._memory_bytes()),
             **self.settings,
         }
         lines = [f"{name} {_quoted(value)}\n" for name, value in settings.items()]
         self.configuration.touch(mode=0o600)
         self.configuration.write_text("".join(lines), encoding="utf-8")
+
+    def _memory_bytes(self) -> int:
+        """Return the bound of its memory: never less than at the last start.
+
+        What was queued within that bound would be loaded all the same, but with more than the bound in use every
+        write is refused, so that the workers could not take the jobs that fill it.
+        """
+        known = re.search(r'^maxmemory "(\d+)"$', _text(self.configuration), re.MULTILINE)
+        return max(memory_bound(), int(known[1]) if known else 0)
 
     def command(self) -> list[str]:
         """Return the command line of the server, to be started from the main thread."""
@@ -72,6 +90,20 @@ class EmbeddedValkey(EmbeddedServer):
                     return answers.read() == b"+OK\r\n+PONG\r\n+OK\r\n"
         except OSError:
             return False
+
+
+def memory_bound() -> int:
+    """Return how many bytes a Valkey may use on this machine, or in this container: a quarter, at least 256 MiB."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    granted = _text(CONTAINER_BOUND).strip()
+    return max(min(physical, int(granted) if granted.isdigit() else physical) // SHARE_OF_MEMORY, LEAST_MEMORY_BYTES)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _quoted(value: str) -> str:

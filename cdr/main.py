@@ -96,6 +96,18 @@ def status(*, as_json: Json = False) -> None:
 
 
 @app.command()
+def doctor(
+    *,
+    data: Annotated[Path | None, typer.Option(help="check the cdr up that runs on this folder")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check that the promises can hold here; exit 1 when one cannot."""
+    from cdr.doctor.command import run_doctor
+
+    raise typer.Exit(run_doctor(data, as_json=as_json))
+
+
+@app.command()
 def send(
     files: Annotated[list[Path], typer.Argument(help="CDR files, in any of the provider's formats")],
     url: Annotated[str | None, typer.Option(help="the receiver's address; CDR_RECEIVER_URL unless given")] = None,

@@ -51,7 +51,8 @@ def run_receiver() -> int:
     host, port = listener.getsockname()[:2]
     _log.info("receiver listens", host=host, port=port, ack_level=redis.ack_level, spool=str(spool.spool_dir or "none"))
     server.run(sockets=[listener])
-    return 0 if server.started else 1
+    # The application refuses to end in good order when the writer has died, and its supervisor should hear of it.
+    return 0 if server.started and not server.lifespan.should_exit else 1
 
 
 def _raise_file_limit() -> None:

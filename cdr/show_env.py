@@ -13,7 +13,7 @@ from common.errors import ConfigurationError
 def show_env(data: Path) -> int:
     """Write NAME=value lines of the `cdr up` that runs on `data`; return 1 with the reason when none is ready."""
     try:
-        addresses = _running_addresses(DataFolder(data))
+        addresses = _running_addresses(data)
     except ConfigurationError as error:
         sys.stderr.write(f"cdr env: {error}\n")
         return 1
@@ -21,10 +21,25 @@ def show_env(data: Path) -> int:
     return 0
 
 
-def _running_addresses(folder: DataFolder) -> dict[str, str]:
-    if not folder.is_held():
-        raise ConfigurationError(f"no `cdr up` is running on {folder.root}")
+def running_settings(data: Path) -> dict[str, str]:
+    """Return the settings that the children of the `cdr up` on `data` were given; raises ConfigurationError."""
+    folder = _held(data)
+    settings = folder.settings()
+    if not settings:
+        raise ConfigurationError(f"the `cdr up` on {folder.root} is still starting or already stopping")
+    return settings
+
+
+def _running_addresses(data: Path) -> dict[str, str]:
+    folder = _held(data)
     addresses = folder.addresses()
     if not addresses:
         raise ConfigurationError(f"the `cdr up` on {folder.root} is still starting or already stopping")
     return addresses
+
+
+def _held(data: Path) -> DataFolder:
+    folder = DataFolder(data)
+    if not folder.is_held():
+        raise ConfigurationError(f"no `cdr up` is running on {folder.root}")
+    return folder

@@ -12,6 +12,7 @@ from cdr.printing import print_json, print_table
 from common.errors import CdrError
 from common.postgres import statement
 from common.queue_state import read_counters, read_queues, read_workers
+from common.receiver_state import ReceiverState, read_receivers
 from common.redis_client import connect
 from common.settings import RedisSettings, load
 
@@ -39,12 +40,13 @@ def _part(server: str, read: Callable[[], dict[str, Any]], errors: dict[str, str
 
 def _read_redis() -> dict[str, Any]:
     settings = load(RedisSettings)
-    connection = connect(settings.redis_url.get_secret_value(), _TIMEOUT_SECONDS)
+    connection = connect(settings.redis_url.get_secret_value(), _TIMEOUT_SECONDS, retries=0)
     workers = read_workers(connection)
     return {
         "ack_level": settings.ack_level,
         "queues": read_queues(connection, workers),
         "workers": workers,
+        "receivers": read_receivers(connection),
         "counters": read_counters(connection),
     }
 
@@ -84,6 +86,11 @@ def _print_queues(status: dict[str, Any]) -> None:
         [(w.name, w.queue, w.state, w.last_heartbeat, w.host) for w in status["workers"]],
     )
     sys.stdout.write("\n")
+    print_table(
+        ("receiver", "stores in", "spooled CDRs", "entries", "bytes", "oldest", "why"),
+        [_receiver_row(receiver) for receiver in status["receivers"]],
+    )
+    sys.stdout.write("\n")
     counters = status["counters"]
     rows = [
         ("CDRs loaded", counters.loaded),
@@ -93,6 +100,22 @@ def _print_queues(status: dict[str, Any]) -> None:
     ]
     print_table(("Redis", ""), rows)
     sys.stdout.write("\n")
+
+
+def _receiver_row(receiver: ReceiverState) -> tuple[object, ...]:
+    spool = receiver.spool
+    if spool is None:
+        return receiver.name, receiver.stores_in, "no spool", None, None, None, receiver.reason
+    reasons = "; ".join(filter(None, (receiver.reason, spool.problem)))
+    return (
+        receiver.name,
+        receiver.stores_in,
+        spool.cdrs,
+        spool.entries,
+        spool.bytes,
+        _age(spool.oldest_seconds),
+        reasons,
+    )
 
 
 def _age(seconds: float | None) -> str:

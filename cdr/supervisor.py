@@ -51,6 +51,8 @@ class Supervisor:
         while waiting and not wakeup.stop_requests:
             waiting = [process for process in waiting if not process.is_ready()]
             for process in waiting:
+                if process.is_hopeless():
+                    raise ConfigurationError(_not_ready(process))
                 # What runs once, such as a migration, may take its time as long as it runs.
                 working = process.child.once and process.is_alive()
                 if not working and time.monotonic() > began + process.child.ready_seconds:

@@ -11,8 +11,9 @@ from cdr.ports import LOOPBACK, kept_port, required_port
 from cdr.process_tree import CDR_COMMAND, ProcessTree
 from cdr.supervisor import Supervisor
 from cdr.up_options import GivenSettings, UpOptions
+from common.ack_gate import MEANING
 from common.errors import ConfigurationError
-from common.settings import is_loopback, load
+from common.settings import is_loopback, load, settings_here
 
 __all__ = ["UpOptions", "run_up"]
 
@@ -49,6 +50,8 @@ def _supervise(tree: ProcessTree) -> None:
         tree.folder.show_addresses(tree.addresses())
         _say(_welcome(tree))
 
+    # The children get these and what is in our environment besides.
+    tree.folder.show_settings({**settings_here(), **tree.environment()})
     try:
         Supervisor(tree.stages(), tree.folder.logs, _say).run(on_ready)
     finally:
@@ -76,6 +79,7 @@ def _welcome(tree: ProcessTree) -> str:
         f"  {tree.public_url}",
         "Try it:",
         f"  curl -sS '{tree.receiver_url}' --data '{EXAMPLE}'",
+        f"Acknowledged means: {MEANING[tree.given.ack_level]}",
         f"Data is in {tree.folder.root}, logs in {tree.folder.logs}",
         "Stop with Ctrl-C",
     ]

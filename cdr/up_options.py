@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import SecretStr
 
@@ -35,6 +35,7 @@ class GivenSettings(Group):
     recordings_url: str | None = None
     recording_allow_networks: str = ""
     spool_dir: str | None = None
+    ack_level: Literal["fsync", "redis"] = "fsync"
 
     def servers(self) -> list[str]:
         """Name the settings by which the user brings a server."""

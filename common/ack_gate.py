@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# What the sender may take from an acknowledgement, by CDR_ACK_LEVEL.
+MEANING = {"fsync": "on disk (fsync)", "redis": "in the memory of Redis, which may lose it in a crash"}
+
 
 def why_it_cannot_keep(info: Mapping[str, Any], level: str) -> str | None:
     """Return why no CDR may be acknowledged on the word of this Redis, None when it may.
@@ -12,15 +15,22 @@ def why_it_cannot_keep(info: Mapping[str, Any], level: str) -> str | None:
     `info` is the answer to INFO; `level` is `fsync` or `redis`. Whether it knows WAITAOF is not among what it tells:
     that has to be tried.
     """
+    return next(iter(reasons_against(info, level).values()), None)
+
+
+def reasons_against(info: Mapping[str, Any], level: str) -> dict[str, str]:
+    """Return every such reason, by what it is about: loading, role, aof, aof_write, eviction."""
+    reasons = {}
     if info.get("loading"):
-        return "Redis is still reading its data"
+        reasons["loading"] = "Redis is still reading its data"
     if info.get("role", "master") != "master":
-        return f"Redis is a {info['role']}: it takes no writes"
+        reasons["role"] = f"Redis is a {info['role']}: it takes no writes"
     if level == "fsync" and not info.get("aof_enabled"):
-        return "Redis has its append-only file off: it cannot confirm that a CDR is on disk"
+        reasons["aof"] = "Redis has its append-only file off: it cannot confirm that a CDR is on disk"
     if info.get("aof_last_write_status", "ok") != "ok":
-        return "Redis cannot write its append-only file"
-    return _what_it_evicts(str(info.get("maxmemory_policy", "noeviction")), bool(info.get("maxmemory")), level)
+        reasons["aof_write"] = "Redis cannot write its append-only file"
+    evicts = _what_it_evicts(str(info.get("maxmemory_policy", "noeviction")), bool(info.get("maxmemory")), level)
+    return {**reasons, "eviction": evicts} if evicts else reasons
 
 
 def memory_share(info: Mapping[str, Any]) -> float | None:

@@ -46,10 +46,11 @@ def read_hash(connection: RedisClient, key: str) -> dict[bytes, bytes] | None:
     return found
 
 
-def connect(url: str, timeout_seconds: float | None = 15) -> RedisClient:
+def connect(url: str, timeout_seconds: float | None = 15, retries: int = _RETRIES) -> RedisClient:
     """Return a client with a connection pool, for workers and commands; replies are bytes.
 
-    Commands are tried again after a broken connection, so use it only for what may happen twice.
+    Commands are tried again after a broken connection, so use it only for what may happen twice. With no `retries` a
+    server that says nothing is given up after the timeout, once.
     """
     return redis.Redis.from_url(
         url,
@@ -57,7 +58,7 @@ def connect(url: str, timeout_seconds: float | None = 15) -> RedisClient:
         socket_connect_timeout=CONNECT_SECONDS,
         socket_keepalive=True,
         health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=1, base=0.05), _RETRIES),
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries),
     )
 
 

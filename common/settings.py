@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -26,6 +27,11 @@ class EnvironmentOrFile(EnvSettingsSource):
     """The environment, in which `NAME_FILE` may name a file that holds the value of `NAME`."""
 
     def _load_env_vars(self) -> dict[str, str | None]:
+        return self.read()
+
+    @staticmethod
+    def read() -> dict[str, str | None]:
+        """Return what is set, by name in small letters; raise ConfigurationError for a file that cannot be read."""
         values: dict[str, str | None] = dict(os.environ)
         for name, value in os.environ.items():
             if not (name.startswith("CDR_") and name.endswith("_FILE") and value):
@@ -198,6 +204,35 @@ def load(group: type[AnyGroup]) -> AnyGroup:
         return group()
     except ValidationError as error:
         raise ConfigurationError("; ".join(_describe(line) for line in error.errors())) from error
+
+
+def missing(group: type[Group]) -> list[str]:
+    """Name the variables that a group requires and the environment lacks; raises ConfigurationError."""
+    set_here = _set_here()
+    required = (f"CDR_{name.upper()}" for name, field in group.model_fields.items() if field.is_required())
+    return [name for name in required if name not in set_here]
+
+
+def is_given(*groups: type[Group]) -> bool:
+    """Tell whether the environment holds any setting of these groups; raises ConfigurationError."""
+    set_here = _set_here()
+    return any(f"CDR_{name.upper()}" in set_here for group in groups for name in group.model_fields)
+
+
+def _set_here() -> set[str]:
+    return {name.upper() for name in EnvironmentOrFile.read()}
+
+
+def settings_here() -> dict[str, str]:
+    """Return every setting of the product in this process's environment as it stands, files not read."""
+    return {name: value for name, value in os.environ.items() if name.startswith("CDR_")}
+
+
+def use_settings(settings: Mapping[str, str]) -> None:
+    """Put other settings in the place of those of this process's environment."""
+    for name in settings_here():
+        del os.environ[name]
+    os.environ.update(settings)
 
 
 def problem_with(group: type[Group], name: str, value: object) -> str | None:

@@ -87,6 +87,17 @@ class RecordingStore:
                     obstore.delete(self._store, staged)
         return StoredObject(placed, content.size_bytes, content.digest())
 
+    def try_out(self) -> None:
+        """Write an object, read it back and delete it; raises Transient when the store fails in one of them."""
+        stored = self.put(f"{_STAGING}/{uuid4().hex}", [uuid4().bytes])
+        with _translated():
+            try:
+                same = self._digest_of(stored.key) == stored.sha256
+            finally:
+                obstore.delete(self._store, stored.key)
+        if not same:
+            raise Transient("the recording store gave back something else than what was written")
+
     def _place(self, staged: str, key: str, sha256: bytes) -> str:
         if self._claim(staged, key) or self._digest_of(key) == sha256:
             return key

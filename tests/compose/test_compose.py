@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -124,6 +125,19 @@ def test_what_is_queued_and_what_is_loaded_outlives_the_containers(stack: Compos
     assert set(acked(tmp_path / "loaded")) <= set(stack.rows())
     assert len(acked(tmp_path / "queued")) == 300
     assert_loaded_once(stack, tmp_path / "queued")
+
+
+def test_the_doctor_finds_no_problem_and_sees_every_part(stack: ComposeStack) -> None:
+    wait_until(lambda: not [each for each in examined(stack) if each["status"] == "problem"], "nothing is wrong")
+    unseen = {each["check"] for each in examined(stack) if each["detail"].startswith("not set here")}
+    assert unseen <= {"settings.public_url"}
+
+
+def examined(stack: ComposeStack) -> list[dict[str, str]]:
+    # Exit code 1 would fail here before the problem could be told.
+    options = ("run", "--rm", "--no-TTY", "--entrypoint", "sh", "doctor", "-c", "cdr doctor --json || true")
+    found: list[dict[str, str]] = json.loads(stack.compose(*options))
+    return found
 
 
 def test_stock_rq_commands_work_in_the_image(stack: ComposeStack, tmp_path: Path) -> None:

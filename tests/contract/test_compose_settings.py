@@ -21,6 +21,7 @@ READS: dict[str, tuple[type[Group], ...]] = {
     "hooks": (settings.DatabaseSettings, settings.LogSettings),
     "scheduler": (settings.DatabaseSettings, settings.LogSettings),
     "migrate": (settings.DatabaseSettings, settings.LogSettings),
+    "doctor": tuple(GROUPS),
 }
 # Compose's own business, so not for .env: where the services and the volumes are.
 SET_BY_COMPOSE = {"CDR_REDIS_URL", "CDR_DATABASE_URL", "CDR_RECORDINGS_URL", "CDR_HOST", "CDR_SPOOL_DIR"}
@@ -53,6 +54,15 @@ def test_a_service_is_given_every_setting_that_it_reads_and_none_that_is_none(se
     given = set(compose["services"][service]["environment"])
     assert set().union(*map(names, READS[service])) - UNUSED <= given
     assert {name for name in given if name.startswith("CDR_")} <= every_name() | SET_BY_COMPOSE
+
+
+def test_the_doctor_is_told_and_sees_what_the_others_are_told_and_see() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    doctor = services.pop("doctor")
+    ours = [service for service in services.values() if "CDR_LOG_FORMAT" in service.get("environment", {})]
+    for service in ours:
+        assert service["environment"].items() <= doctor["environment"].items()
+        assert set(service.get("volumes", [])) <= set(doctor["volumes"])
 
 
 def test_the_example_names_every_setting_and_nothing_else() -> None:

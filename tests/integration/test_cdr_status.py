@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+import msgspec
 import pytest
 from command_line import POISON, Product, delivery, product
 
 from common.job_queue import CDRS, job_key, queue_key
+from common.receiver_state import ReceiverState, SpoolState, publish_commands
 from worker.queue_worker import CdrWorker
 
 __all__ = ["product"]
@@ -50,6 +52,25 @@ def test_queues_workers_and_counts_are_told(product: Product) -> None:
     assert (counters["loaded"], counters["refused"]) == (3, 1)
     assert abs(datetime.fromisoformat(counters["last_loaded_at"]).timestamp() - time.time()) < 60
     assert (done.json["ack_level"], done.json["errors"]) == ("fsync", {})
+
+
+def test_receivers_and_their_spools_are_told(product: Product) -> None:
+    spool = SpoolState(entries=2, cdrs=7, bytes=900, max_bytes=1000, oldest_seconds=3661.0, problem="the disk is full")
+    told = [
+        ReceiverState("one", time.time(), "fsync", "nothing", "Redis is away", spool),
+        ReceiverState("two", time.time(), "fsync", "redis", None, None),
+    ]
+    for command in (command for state in told for command in publish_commands(state)):
+        product.redis.execute_command(*command)
+
+    done = product.cdr("status")
+
+    assert done.exit_code == 0
+    assert [each["name"] for each in product.cdr("status", "--json").json["receivers"]] == ["one", "two"]
+    assert product.cdr("status", "--json").json["receivers"][0]["spool"] == msgspec.to_builtins(spool)
+    rows = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert "one nothing 7 2 900 1:01:01 Redis is away; the disk is full" in rows
+    assert "two redis no spool" in rows
 
 
 def test_an_empty_system_is_told_too(product: Product) -> None:

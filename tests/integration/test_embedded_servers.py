@@ -17,10 +17,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cdr import embedded_postgres
+from cdr import embedded_postgres, embedded_valkey
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import EmbeddedServer, package_folder, running
-from cdr.embedded_valkey import EmbeddedValkey
+from cdr.embedded_valkey import EmbeddedValkey, memory_bound
 from cdr.ports import free_port
 from common.errors import ConfigurationError
 
@@ -141,7 +141,7 @@ def test_valkey_is_set_up_to_lose_nothing(valkey: EmbeddedValkey) -> None:
         b"appendfsync": b"always",
         b"no-appendfsync-on-rewrite": b"no",
         b"maxmemory-policy": b"noeviction",
-        b"maxmemory": b"0",
+        b"maxmemory": str(memory_bound()).encode(),
         b"save": b"",
         b"bind": b"127.0.0.1",
         b"dir": os.fsencode(valkey.folder),
@@ -150,6 +150,46 @@ def test_valkey_is_set_up_to_lose_nothing(valkey: EmbeddedValkey) -> None:
         answer = connection.execute_command("CONFIG", "GET", *wanted)
     pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
     assert {os.fsencode(name): os.fsencode(value) for name, value in pairs} == wanted
+
+
+def test_valkey_may_use_a_quarter_of_the_machine_or_of_the_container(
+    open_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarter = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    bound = open_path / "memory.max"
+    monkeypatch.setattr(embedded_valkey, "CONTAINER_BOUND", bound)
+    for granted, allowed in (
+        (None, quarter),
+        ("max\n", quarter),
+        (f"{1 << 60}\n", quarter),
+        (f"{2 << 30}\n", 512 << 20),
+        (f"{64 << 20}\n", 256 << 20),
+    ):
+        if granted is not None:
+            bound.write_text(granted)
+        assert memory_bound() == max(allowed, 256 << 20), granted
+
+
+def test_valkey_never_gets_less_memory_than_at_its_last_start(
+    valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_valkey, "memory_bound", lambda: 1000 << 20)
+    valkey.prepare()
+    for bound, kept in ((500, 1000), (2000, 2000)):
+        monkeypatch.setattr(embedded_valkey, "memory_bound", lambda mebibytes=bound: mebibytes << 20)
+        valkey.prepare()
+        assert f'maxmemory "{kept << 20}"' in valkey.configuration.read_text(encoding="utf-8").splitlines()
+
+
+def test_valkey_loads_more_than_its_memory_bound_and_then_lets_nobody_take_a_job(valkey: EmbeddedValkey) -> None:
+    """Why the bound never shrinks, and why receivers stop at CDR_REDIS_MEMORY_MARK."""
+    with running(valkey) as url, redis.Redis.from_url(url) as connection:
+        connection.rpush("rq:queue:cdrs", *(f"{number:0>1000}" for number in range(5000)))
+    valkey.settings["maxmemory"] = "3mb"
+    with running(valkey) as url, redis.Redis.from_url(url) as connection:
+        assert connection.llen("rq:queue:cdrs") == 5000
+        with pytest.raises(redis.ResponseError, match="maxmemory"):
+            connection.lmove("rq:queue:cdrs", "rq:queue:cdrs:intermediate")
 
 
 def test_valkey_asks_for_its_password(valkey: EmbeddedValkey) -> None:

@@ -27,7 +27,9 @@ OK = b'{"err":"0","errdesc":"OK"}'
 
 
 class Receiver:
-    """A `cdr receiver` process on `port`, with its log in `log`."""
+    """A `cdr receiver` process on `port`, with its log in `log`; `code` is what runs it."""
+
+    code = "from cdr.main import main; main()"
 
     def __init__(self, redis_url: str, log: Path, port: int, **environment: str) -> None:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("CDR_", "RQ_"))}
@@ -44,7 +46,7 @@ class Receiver:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from cdr.main import main; main()", "receiver"],
+                [sys.executable, "-c", self.code, "receiver"],
                 env={**plain, **settings},
                 stdout=output,
                 stderr=output,
@@ -245,6 +247,20 @@ def test_a_signal_ends_it_cleanly(receiver: Receiver, number: signal.Signals) ->
     receiver.process.send_signal(number)
     assert receiver.process.wait(20) == 0
     assert "Traceback" not in receiver.log.read_text(encoding="utf-8")
+
+
+class WithABug(Receiver):
+    code = f"import api.group_commit; api.group_commit._jobs = None; {Receiver.code}"
+
+
+def test_a_receiver_whose_writer_dies_ends_as_failed(redis_url: str, tmp_path: Path) -> None:
+    receiver = WithABug(redis_url, tmp_path / "receiver.log", free_port())
+    receiver.wait_until_up()
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR))
+        assert received(connection).startswith(b"HTTP/1.1 503 ")
+    assert receiver.process.wait(30) == 1
+    assert "the writer of group commits died" in receiver.log.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])

@@ -295,3 +295,14 @@ def test_killing_a_child_that_has_ended_does_nothing(tmp_path: Path) -> None:
 
 def test_a_child_without_a_log_has_no_last_words(tmp_path: Path) -> None:
     assert ChildProcess(python("one", "pass"), tmp_path).last_words() == ""
+
+
+def test_what_runs_once_is_not_tried_again_when_its_settings_are_wrong(
+    started: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    hopeless = python("migrate", "import sys; print('a migration was edited'); sys.exit(2)", once=True)
+
+    with pytest.raises(ConfigurationError, match="migrate ended with exit code 2: a migration was edited"):
+        supervise([[hopeless], [python("role", LIVE)]], tmp_path)
+
+    assert [name for name, _ in started] == ["migrate"]

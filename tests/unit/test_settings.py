@@ -18,8 +18,12 @@ from common.settings import (
     RecordingSettings,
     RedisSettings,
     SpoolSettings,
+    is_given,
     is_loopback,
     load,
+    missing,
+    settings_here,
+    use_settings,
 )
 
 SECRET = "only-for-tests-0123"
@@ -261,3 +265,29 @@ def test_postgres_may_have_several_hosts(monkeypatch: pytest.MonkeyPatch, url: s
 def test_redis_may_be_reached_in_each_way(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("CDR_REDIS_URL", url)
     assert load(RedisSettings).redis_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("named", ["CDR_REDIS_URL", "CDR_REDIS_URL_FILE"])
+def test_what_a_group_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str) -> None:
+    assert missing(RedisSettings) == ["CDR_REDIS_URL"]
+    assert missing(SpoolSettings) == []
+    (tmp_path / "url").write_text("redis://redis.invalid")
+    monkeypatch.setenv(named, str(tmp_path / "url") if named.endswith("_FILE") else "redis://redis.invalid")
+    assert missing(RedisSettings) == []
+
+
+def test_a_group_is_given_by_any_of_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_given(ReceiverSettings, SpoolSettings)
+    monkeypatch.setenv("CDR_SPOOL_DIR", "/spool")
+    assert is_given(ReceiverSettings, SpoolSettings)
+    assert not is_given(ReceiverSettings)
+
+
+def test_other_settings_take_the_place_of_all_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDR_ACK_LEVEL", "redis")
+    monkeypatch.setenv("CDR_REDIS_URL", "redis://one.invalid")
+    monkeypatch.setenv("OTHER", "stays")
+    assert settings_here() == {"CDR_ACK_LEVEL": "redis", "CDR_REDIS_URL": "redis://one.invalid"}
+    use_settings({"CDR_REDIS_URL": "redis://two.invalid"})
+    assert settings_here() == {"CDR_REDIS_URL": "redis://two.invalid"}
+    assert os.environ["OTHER"] == "stays"

@@ -20,6 +20,7 @@ from common.errors import ConfigurationError
 
 class ReadyAtOnce:
     seen: dict[str, str]
+    settings: dict[str, str]
 
     def __init__(self, _stages: object, logs: Path, _announce: object) -> None:
         self.logs = logs
@@ -27,6 +28,7 @@ class ReadyAtOnce:
     def run(self, on_ready: Callable[[], None]) -> None:
         on_ready()
         ReadyAtOnce.seen = DataFolder(self.logs.parent).addresses()
+        ReadyAtOnce.settings = DataFolder(self.logs.parent).settings()
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +49,38 @@ def test_the_address_is_printed_with_an_example_once_all_is_ready(
     assert f"curl -sS '{address}' --data '{up.EXAMPLE}'" in output
     assert f"Data is in {tmp_path}" in output
     assert DataFolder(tmp_path).addresses() == {}
+
+
+@pytest.mark.parametrize(
+    ("level", "meaning"),
+    [(None, "on disk (fsync)"), ("redis", "in the memory of Redis, which may lose it in a crash")],
+)
+def test_what_an_acknowledgement_means_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, level: str | None, meaning: str
+) -> None:
+    if level:
+        monkeypatch.setenv("CDR_ACK_LEVEL", level)
+
+    run_up(UpOptions(data=tmp_path, port=0))
+
+    assert f"\nAcknowledged means: {meaning}\n" in capsys.readouterr().out
+
+
+def test_what_the_children_are_given_is_published_while_they_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDR_ACK_LEVEL", "redis")
+    monkeypatch.setenv("CDR_DATABASE_URL", "postgresql://theirs.invalid/cdr")
+
+    run_up(UpOptions(data=tmp_path, port=0))
+
+    expected = {
+        "CDR_ACK_LEVEL": "redis",
+        "CDR_DATABASE_URL": "postgresql://theirs.invalid/cdr",
+        "CDR_SPOOL_DIR": str(tmp_path / "spool"),
+    }
+    assert expected.items() <= ReadyAtOnce.settings.items()
+    assert DataFolder(tmp_path).settings() == {}
 
 
 def test_the_public_address_is_the_one_to_give(

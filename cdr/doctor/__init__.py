@@ -1,0 +1,1 @@
+"""Checks that the promises of the product can hold where it runs: `cdr doctor`."""

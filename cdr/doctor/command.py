@@ -1,0 +1,46 @@
+"""The command `cdr doctor`: whether the promises can hold here, one line a check."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from cdr.doctor.examine import Checked, examine
+from cdr.doctor.postgres_checks import POSTGRES
+from cdr.doctor.queue_checks import QUEUES_AND_RECEIVERS
+from cdr.doctor.recording_checks import RECORDINGS
+from cdr.doctor.redis_checks import REDIS
+from cdr.doctor.schema_checks import SCHEMA
+from cdr.doctor.settings_checks import SETTINGS
+from cdr.doctor.spool_checks import SPOOL
+from cdr.printing import print_json_list, printable
+from cdr.show_env import running_settings
+from common.settings import use_settings
+
+SECTIONS = (SETTINGS, REDIS, QUEUES_AND_RECEIVERS, POSTGRES, SCHEMA, SPOOL, RECORDINGS)
+_NAME_WIDTH = max(len(name) for section in SECTIONS for name in section.checks)
+
+
+def run_doctor(data: Path | None, *, as_json: bool) -> int:
+    """Print what each check found; returns the exit code, 1 when one found a problem.
+
+    With `data` the settings are those of the `cdr up` that runs on that folder; raises ConfigurationError when none
+    does.
+    """
+    if data is not None:
+        use_settings(running_settings(data))
+    checked = examine(SECTIONS)
+    if as_json:
+        print_json_list(checked)
+    else:
+        _print(checked)
+    return 1 if any(each.status == "problem" for each in checked) else 0
+
+
+def _print(checked: list[Checked]) -> None:
+    for each in checked:
+        text = f"{each.detail} - {each.advice}" if each.advice else each.detail
+        sys.stdout.write(printable(f"{each.status:<8} {each.check:<{_NAME_WIDTH}} {text}\n"))
+    counts = Counter(each.status for each in checked)
+    sys.stdout.write(f"{len(checked)} checks: {counts['problem']} problems, {counts['warning']} warnings\n")

@@ -1,0 +1,88 @@
+"""`cdr doctor` beside a running `cdr up`: with its data folder it sees all of it, with its addresses the servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdr.data_folder import DataFolder
+
+SECONDS = 90.0
+CDR = [sys.executable, "-m", "cdr"]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("CDR_", "RQ_"))}
+    return {**plain, **settings}
+
+
+@pytest.fixture
+def data(open_path: Path) -> Iterator[Path]:
+    """Give the data folder of a `cdr up` that is ready."""
+    folder = open_path / "data"
+    log = (open_path / "log").open("w")
+    process = subprocess.Popen(
+        [*CDR, "up", "--data", str(folder), "--port", "0"],
+        stdout=log,
+        stderr=log,
+        env=environment(CDR_REDIS_MEMORY_MARK="0.5"),
+    )
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not DataFolder(folder).addresses():
+            assert process.poll() is None, (open_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield folder
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(SECONDS)
+        log.close()
+
+
+def doctor(*arguments: str, **settings: str) -> tuple[int, dict[str, Any], str]:
+    done = subprocess.run(
+        [*CDR, "doctor", "--json", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(**settings),
+        timeout=SECONDS,
+        check=False,
+    )
+    return done.returncode, {each["check"]: each for each in json.loads(done.stdout or "[]")}, done.stderr
+
+
+def problems(found: dict[str, Any]) -> dict[str, str]:
+    return {name: each["detail"] for name, each in found.items() if each["status"] == "problem"}
+
+
+def test_beside_a_running_tree_nothing_is_wrong(data: Path) -> None:
+    # Workers and recorder register a moment after the receiver is ready.
+    deadline = time.monotonic() + SECONDS
+    while problems((answer := doctor("--data", str(data)))[1]):
+        assert time.monotonic() < deadline, problems(answer[1])
+    code, found, _ = answer
+
+    assert code == 0
+    assert found["spool.writable"]["detail"] == f"a file in {data / 'spool'} was written, fsynced and removed"
+    assert "from 50% on CDRs go to the spool" in found["redis.memory"]["detail"]
+    assert {found[name]["status"] for name in ("recordings.store", "settings.secrets", "redis.memory")} == {"ok"}
+
+    code, found, _ = doctor(**DataFolder(data).addresses())
+
+    assert (code, problems(found)) == (0, {})
+    assert found["spool.writable"]["detail"] == "not set here: CDR_SPOOL_DIR"
+
+
+def test_where_no_tree_runs_that_is_wrong_usage(tmp_path: Path) -> None:
+    code, found, errors = doctor("--data", str(tmp_path))
+    assert (code, found, errors) == (2, {}, f"cdr: no `cdr up` is running on {tmp_path}\n")
