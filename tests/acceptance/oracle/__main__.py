@@ -4,44 +4,53 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
+from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TypeAlias
 
-from oracle.product import running_product
+from oracle.product import fresh_product
 from oracle.report import line, story, table
 from oracle.rounds import Oracle, Round
 from oracle.schedule import Schedule, draw_schedule, read_schedule
+
+# A round that is to be played: its name, its schedule, and the seed of its traffic.
+Planned: TypeAlias = tuple[str, Schedule, int]
 
 
 def main() -> int:
     """Play what the options ask for; exit code 0: nothing was found, 1: something was."""
     options = _options()
+    plan = deque(_plan(options))
     rounds: list[Round] = []
-    with tempfile.TemporaryDirectory(prefix="cdr-oracle-", ignore_cleanup_errors=True) as folder:
-        # PostgreSQL runs as another user where we are root.
-        Path(folder).chmod(0o711)
-        with running_product(Path(folder)) as product:
-            oracle = Oracle(product)
-            for name, seed, schedule in _plan(options):
-                rounds.append(oracle.play(name, schedule, seed))
-                _say(line(rounds[-1]))
-                if rounds[-1].findings:
-                    _say(story(rounds[-1], product.logs))
-                    if not options.keep_going:
-                        break
-            _say(table(rounds, product.restarts))
+    restarts = 0
+    while plan and (options.keep_going or not any(played.findings for played in rounds)):
+        # What a round that failed left behind would fail the next ones: they get a product of their own.
+        with fresh_product() as product:
+            rounds += _play(Oracle(product), plan)
+            restarts += product.restarts
+    _say(table(rounds, restarts))
     return 1 if any(played.findings for played in rounds) else 0
 
 
-def _plan(options: argparse.Namespace) -> Iterator[tuple[str, int, Schedule]]:
+def _play(oracle: Oracle, plan: deque[Planned]) -> Iterator[Round]:
+    """Play what is planned up to the first round that fails."""
+    while plan:
+        played = oracle.play(*plan.popleft())
+        _say(line(played))
+        yield played
+        if played.findings:
+            _say(story(played, oracle.product.logs))
+            return
+
+
+def _plan(options: argparse.Namespace) -> Iterator[Planned]:
     if options.schedule:
         for number in range(options.repeat):
-            yield f"schedule {number}", options.seed or number, read_schedule(options.schedule)
+            yield f"schedule {number}", read_schedule(options.schedule), options.seed or number
         return
     seeds = range(1, options.seeds + 1) if options.seed is None else [options.seed] * options.repeat
     for seed in seeds:
-        yield f"seed {seed}", seed, draw_schedule(seed)
+        yield f"seed {seed}", draw_schedule(seed), seed
 
 
 def _options() -> argparse.Namespace:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -198,8 +199,10 @@ class Product:
             client.config_set("maxmemory-policy", "noeviction")
             client.config_set("appendonly", "yes")
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM RESET ALL")
-            connection.execute("SELECT pg_reload_conf()")
+            (read_only,) = connection.execute("SHOW default_transaction_read_only").fetchone() or ("",)
+            if read_only == "on":
+                connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+                connection.execute("SELECT pg_reload_conf()")
 
     def stop(self) -> None:
         """Stop everything in good order."""
@@ -212,9 +215,13 @@ class Product:
 
 
 @contextmanager
-def running_product(folder: Path) -> Iterator[Product]:
-    """Run the product on `folder` for the length of a with-block."""
+def fresh_product() -> Iterator[Product]:
+    """Run the product in a folder of its own for the length of a with-block."""
     with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="cdr-oracle-", ignore_cleanup_errors=True))
+        folder = Path(name)
+        # PostgreSQL runs as another user where we are root.
+        folder.chmod(0o711)
         product = Product(
             folder,
             stack.enter_context(proxies()),

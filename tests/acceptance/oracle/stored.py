@@ -15,6 +15,8 @@ import psycopg
 import redis
 from psycopg.rows import dict_row
 
+from common.failed_jobs import Filter, list_failed
+
 Row = dict[str, Any]
 
 CDRS = r"SELECT * FROM cdr.cdrs WHERE call_id LIKE %s"
@@ -99,7 +101,9 @@ def _jobs_left(client: Any) -> list[str]:
     lines = [f"{key}: {count}" for key, count in counts if count]
     jobs = list(client.scan_iter("rq:job:*", count=1000))
     unfinished = [job for job in jobs if client.hget(job, "status") not in {ENDED, None}]
-    return [*lines, f"jobs not ended: {len(unfinished)}, first {unfinished[0].decode()}"] if unfinished else lines
+    if unfinished:
+        lines.append(f"jobs not ended: {len(unfinished)}, first {unfinished[0].decode()}")
+    return lines + [f"failed job {job.job_id}: {job.reason}, {job.error}" for job in list_failed(client, Filter())]
 
 
 def _spooled(spool: Path) -> Iterable[str]:

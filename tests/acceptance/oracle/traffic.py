@@ -128,7 +128,7 @@ class Traffic:
         return (less, fields) if kind == "more" else (fields, less)
 
     def _post(self, account: str, cdrs: Sequence[dict[str, Any]], body_format: BodyFormat | None) -> Post:
-        chosen = body_format or self._rng.choice(FORMATS)
+        chosen: BodyFormat = body_format if body_format is not None else self._rng.choice(FORMATS)
         if len(cdrs) > 1:
             chosen = "json"
         body = self._encode(cdrs, chosen)
