@@ -1,0 +1,57 @@
+"""Schedules of faults: drawn from a seed, written as one line, read from one."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import NamedTuple
+
+from oracle.faults import KINDS, Fault
+
+# The first moments show that all is well before anything happens.
+CALM_SECONDS = 0.4
+WINDOW_SECONDS = (5.0, 8.0)
+FAULTS = (2, 5)
+CDRS_A_SECOND = (100, 200)
+_FAULT = re.compile(r"([a-z-]+)@([0-9.]+)\+([0-9.]+)#([0-9]+)")
+
+
+class Schedule(NamedTuple):
+    """What happens in a round: for how long CDRs are posted at which rate, and the faults in the order of their begin."""
+
+    seconds: float
+    cdrs_a_second: float
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        """Write it as one line."""
+        return " ".join([f"{self.seconds:.1f}s", f"{self.cdrs_a_second:.0f}/s", *map(str, self.faults)])
+
+
+def draw_schedule(seed: int) -> Schedule:
+    """Draw the schedule of a seed."""
+    rng = random.Random(f"faults {seed}")
+    seconds = rng.uniform(*WINDOW_SECONDS)
+    faults = [_draw_fault(rng, seconds) for _ in range(rng.randint(*FAULTS))]
+    ordered = tuple(sorted(faults, key=lambda fault: fault.at))
+    return Schedule(round(seconds, 1), rng.randint(*CDRS_A_SECOND), ordered)
+
+
+def _draw_fault(rng: random.Random, seconds: float) -> Fault:
+    kind = rng.choice(sorted(KINDS))
+    longest = KINDS[kind].longest_seconds
+    lasts = round(rng.uniform(longest / 5, longest), 2)
+    return Fault(kind, round(rng.uniform(CALM_SECONDS, seconds - lasts), 2), lasts, rng.randrange(100))
+
+
+def read_schedule(line: str) -> Schedule:
+    """Read a schedule that was written as one line; ValueError when it is none."""
+    seconds, rate, *faults = line.split()
+    return Schedule(float(seconds.removesuffix("s")), float(rate.removesuffix("/s")), tuple(map(_read_fault, faults)))
+
+
+def _read_fault(text: str) -> Fault:
+    match = _FAULT.fullmatch(text)
+    if match is None or match[1] not in KINDS:
+        raise ValueError(f"no fault: {text}")
+    return Fault(match[1], float(match[2]), float(match[3]), int(match[4]))
