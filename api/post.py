@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.guards import header
-from common.cdr import find_call_id, fold_name, sends_call_id
+from common.cdr import find_call_id, fold_name
 from common.delivery import Delivery
 from common.errors import NotACdr
 from common.wire import BadElement, Element, Fields, Message, decompress, guess_format
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 _PROBES = frozenset({"test", "ping"})
+_LONGEST_PROBE = 64
 
 
 class Post(NamedTuple):
@@ -50,10 +51,16 @@ def element_text(post: Post, message: Message, element: Element) -> bytes:
 
 
 def is_probe(message: Message) -> bool:
-    """Tell whether somebody tried the address with `{"test": true}` or `{"ping": ...}`."""
-    if message.is_array or not isinstance(element := message.elements[0], Fields):
+    """Tell whether somebody tried the address with `{"test": true}` or `{"ping": ...}`, and with nothing else.
+
+    Nothing of it is kept, so nothing that may be a CDR is one: no other field, and no value that holds something.
+    """
+    if message.is_array or not isinstance(element := message.elements[0], Fields) or element.notes:
         return False
-    return not _PROBES.isdisjoint(map(fold_name, element.fields)) and not sends_call_id(element.fields)
+    return bool(element.fields) and all(
+        fold_name(name) in _PROBES and not isinstance(value, dict | list) and len(str(value)) <= _LONGEST_PROBE
+        for name, value in element.fields.items()
+    )
 
 
 def format_of(post: Post, scope: Any) -> str:
