@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from api.durable_queue import DurableQueue
 from api.group_commit import GroupCommit
+from api.guards import OnlyMethods
 from api.health import Health
 from api.metrics import Metrics
 from api.receive_cdr import ReceiveCdr
@@ -23,7 +24,7 @@ def create_app(receiver: ReceiverSettings, redis: RedisSettings) -> FastAPI:
     store = DurableQueue(redis)
     group_commit = GroupCommit(store)
     questions = connect_async(redis.redis_url.get_secret_value())
-    endpoint = ReceiveCdr(receiver, group_commit, metrics)
+    endpoint = OnlyMethods(ReceiveCdr(receiver, group_commit, metrics), "GET", "HEAD", "POST")
     health = Health(redis, questions, metrics)
 
     @asynccontextmanager
@@ -47,7 +48,7 @@ def create_app(receiver: ReceiverSettings, redis: RedisSettings) -> FastAPI:
     addresses = ("/cdr/{secret}", "/cdr/{secret}/", "/cdr", "/cdr/")
     app.router.routes.extend(
         [
-            *(Route(address, endpoint, methods=["GET", "HEAD", "POST"]) for address in addresses),
+            *(Route(address, endpoint) for address in addresses),
             Route("/livez", health.live),
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),
