@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from api.admission import Admission
+from api.guards import OnlyMethods
 from api.health import Health
 from api.metrics import Metrics
 from api.receive_cdr import ReceiveCdr
@@ -20,7 +21,7 @@ def create_app(receiver: ReceiverSettings, redis: RedisSettings, spool: SpoolSet
     """Return the receiver as an ASGI application."""
     metrics = Metrics()
     storage = Storage(redis, spool, metrics)
-    endpoint = ReceiveCdr(receiver, Admission(), storage.group_commit, metrics)
+    endpoint = OnlyMethods(ReceiveCdr(receiver, Admission(), storage.group_commit, metrics), "GET", "HEAD", "POST")
     health = Health(storage.watch, storage.questions, metrics)
 
     @asynccontextmanager
@@ -41,7 +42,7 @@ def create_app(receiver: ReceiverSettings, redis: RedisSettings, spool: SpoolSet
     addresses = ("/cdr/{secret}", "/cdr/{secret}/", "/cdr", "/cdr/")
     app.router.routes.extend(
         [
-            *(Route(address, endpoint, methods=["GET", "HEAD", "POST"]) for address in addresses),
+            *(Route(address, endpoint) for address in addresses),
             Route("/livez", health.live),
             Route("/readyz", health.ready),
             Route("/metrics", health.metrics),

@@ -6,7 +6,6 @@ import asyncio
 import hmac
 from hashlib import sha256
 from typing import Any
-from urllib.parse import unquote
 
 from common.errors import TooLarge, TooSlow
 from common.settings import DEFAULT_ACCOUNT, ReceiverSettings
@@ -14,22 +13,6 @@ from common.settings import DEFAULT_ACCOUNT, ReceiverSettings
 READ_SECONDS = 30
 # A sender that is cut off while it sends reads no answer, so a body over the limit is read on, and dropped, up to this.
 READ_ON_TIMES = 4
-# Words in the names of headers that hold credentials, or the address as a proxy saw it, whose path is our secret.
-_SECRET_HEADERS = (
-    "auth",
-    "cookie",
-    "credential",
-    "key",
-    "pass",
-    "path",
-    "referer",
-    "secret",
-    "session",
-    "signature",
-    "token",
-    "uri",
-    "url",
-)
 
 
 class SenderGone(Exception):
@@ -102,19 +85,33 @@ async def _read(receive: Any, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def kept_headers(scope: Any) -> dict[str, str]:
-    """Return the request's headers for the quarantine, without those that may hold a secret."""
-    secret = scope["path_params"].get("secret") or "\0"
-    headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    return {
-        name: value.replace("\0", "")
-        for name, value in headers
-        if secret not in unquote(value) and not any(word in name for word in _SECRET_HEADERS)
-    }
+class OnlyMethods:
+    """Passes requests with these methods on, and answers all others in plain text before it looks at anything else."""
+
+    def __init__(self, endpoint: Any, *methods: str) -> None:
+        self._endpoint = endpoint
+        self._methods = methods
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        if scope["method"] in self._methods:
+            await self._endpoint(scope, receive, send)
+            return
+        body = b"method not allowed"
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", str(len(body)).encode()),
+            (b"allow", ", ".join(self._methods).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 405, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 class QuarantineBudget:
-    """Bounds how many bytes a day an account may put into quarantine, so that a broken sender fills no disk."""
+    """Bounds how many bytes a day an account may put into quarantine, so that a broken sender fills no disk.
+
+    What counts is the entry as it waits in Redis: body, headers and error, in base64 and JSON.
+    """
 
     def __init__(self, bytes_per_day: int) -> None:
         self._limit = bytes_per_day
@@ -122,8 +119,8 @@ class QuarantineBudget:
         self._used: dict[str, int] = {}
 
     def take(self, account: str, size: int, received_at_us: int) -> bool:
-        """Count a body; False when the account's day is full and it is not to be kept."""
-        day = received_at_us // 86_400_000_000
+        """Count an entry; False when the account's day is full and it is not to be kept."""
+        day = _day_of(received_at_us)
         if day != self._day:
             self._day, self._used = day, {}
         used = self._used.get(account, 0) + size
@@ -131,3 +128,12 @@ class QuarantineBudget:
             return False
         self._used[account] = used
         return True
+
+    def give_back(self, account: str, size: int, received_at_us: int) -> None:
+        """Take back what entries took that could not be stored."""
+        if _day_of(received_at_us) == self._day:
+            self._used[account] = self._used.get(account, 0) - size
+
+
+def _day_of(received_at_us: int) -> int:
+    return received_at_us // 86_400_000_000

@@ -6,37 +6,49 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.guards import header
-from common.cdr import find_call_id, fold_name, sends_call_id
-from common.delivery import Delivery
-from common.errors import NotACdr
+from api.kept_request import ELSEWHERE, kept_headers
+from common.cdr import find_call_id, fold_name
+from common.delivery import Delivery, QuarantinedBody
+from common.errors import NotACdr, Rejected
 from common.wire import BadElement, Element, Fields, Message, decompress, guess_format
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 _PROBES = frozenset({"test", "ping"})
+_LONGEST_PROBE = 64
+_WITH_FIRST = "with the first bad element of the same post"
 
 
 class Post(NamedTuple):
-    """One request as far as it is read: who sent it, when (microseconds since the epoch), and the bytes."""
+    """One request as far as it is read: who sent it, when (microseconds since the epoch), and the bytes.
+
+    `is_inflated` tells that the body came compressed and is no more.
+    """
 
     account: str
     received_at_us: int
     delivery_id: str
-    headers: dict[str, str]
+    scope: Any
     body: bytes
+    is_inflated: bool = False
 
 
 def decompressed(post: Post, scope: Any, limit: int) -> Post:
     """Return the post with the bytes that the parser is to see; raises TooLarge or Unreadable."""
     encoding = text_header(scope, b"content-encoding")
-    return post if encoding is None else post._replace(body=decompress(post.body, encoding, limit))
+    if encoding is None:
+        return post
+    return post._replace(body=decompress(post.body, encoding, limit), is_inflated=True)
 
 
 def delivery(post: Post, body_format: str, place: int, element: Element) -> bytes:
     """Encode one CDR for its job; raises NotACdr when it holds no call id."""
     if isinstance(element, BadElement):
         raise NotACdr(element.error)
-    find_call_id(element.fields)
+    try:
+        find_call_id(element.fields)
+    except NotACdr as error:
+        # The quarantine keeps an element as it was read, so what reading it cost is told with it.
+        raise NotACdr("; ".join([str(error), *element.notes])) from None
     return encode(
         Delivery(post.delivery_id, place, post.received_at_us, post.account, body_format, element.fields, element.notes)
     )
@@ -49,11 +61,28 @@ def element_text(post: Post, message: Message, element: Element) -> bytes:
     return element.text if isinstance(element, BadElement) else encode(element.fields)
 
 
+def quarantined(post: Post, body_format: str, error: Rejected, body: bytes, *, is_first: bool = True) -> bytes:
+    """Encode an entry for the quarantine.
+
+    The headers are kept once a post, with its first entry: the others, whose time of receipt is the same, only say so.
+    """
+    headers = kept_headers(post.scope, is_inflated=post.is_inflated) if is_first else {ELSEWHERE: _WITH_FIRST}
+    return encode(
+        QuarantinedBody(post.received_at_us, post.account, body_format, error.reason, str(error), headers, body)
+    )
+
+
 def is_probe(message: Message) -> bool:
-    """Tell whether somebody tried the address with `{"test": true}` or `{"ping": ...}`."""
-    if message.is_array or not isinstance(element := message.elements[0], Fields):
+    """Tell whether somebody tried the address with `{"test": true}` or `{"ping": ...}`, and with nothing else.
+
+    Nothing of it is kept, so nothing that may be a CDR is one: no other field, and no value that holds something.
+    """
+    if message.is_array or not isinstance(element := message.elements[0], Fields) or element.notes:
         return False
-    return not _PROBES.isdisjoint(map(fold_name, element.fields)) and not sends_call_id(element.fields)
+    return bool(element.fields) and all(
+        fold_name(name) in _PROBES and not isinstance(value, dict | list) and len(str(value)) <= _LONGEST_PROBE
+        for name, value in element.fields.items()
+    )
 
 
 def format_of(post: Post, scope: Any) -> str:
@@ -70,6 +99,6 @@ def declared_format(scope: Any) -> str:
 
 
 def text_header(scope: Any, name: bytes) -> str | None:
-    """Return a request header by its lower-case name, as text."""
-    value = header(scope, name)
-    return None if value is None else value.decode("latin-1")
+    """Return a request header by its lower-case name, as text; one that was repeated as the list that it means."""
+    values = [value for key, value in scope["headers"] if key == name]
+    return b", ".join(values).decode("latin-1") if values else None

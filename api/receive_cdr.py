@@ -13,7 +13,8 @@ import structlog
 from api.acknowledge import READY, STORED, Answer, Response, answer_to, render
 from api.admission import Admission, Admitted
 from api.group_commit import Entries, GroupCommit
-from api.guards import Accounts, QuarantineBudget, SenderGone, kept_headers, read_whole_body
+from api.guards import Accounts, QuarantineBudget, SenderGone, read_whole_body
+from api.kept_request import kept_query
 from api.metrics import Metrics
 from api.post import (
     Post,
@@ -21,13 +22,12 @@ from api.post import (
     decompressed,
     delivery,
     element_text,
-    encode,
     format_of,
     is_probe,
+    quarantined,
     text_header,
 )
 from common.cdr import find_call_id, sends_call_id
-from common.delivery import QuarantinedBody
 from common.errors import CdrError, NotACdr, Rejected, TooBusy, TooLarge, TooSlow, Unreadable
 from common.settings import ReceiverSettings
 from common.wire import Fields, Message, read_body, read_query
@@ -79,7 +79,7 @@ class ReceiveCdr:
             body = await self._read(scope, request)
         except (TooLarge, TooSlow) as error:
             return render(*self._refuse(scope, error))
-        post = Post(account, time.time_ns() // 1000, os.urandom(16).hex(), kept_headers(scope), body)
+        post = Post(account, time.time_ns() // 1000, os.urandom(16).hex(), scope, body)
         try:
             return render(*await self._take(post, scope, request))
         except TooBusy:
@@ -93,7 +93,7 @@ class ReceiveCdr:
     async def _read(self, scope: Any, receive: Any) -> bytes:
         if scope["method"] == "POST":
             return await read_whole_body(scope, receive, self._limit)
-        return bytes(scope["query_string"])
+        return kept_query(scope)
 
     async def _take(self, post: Post, scope: Any, request: Admitted) -> tuple[Answer, str]:
         if scope["method"] != "POST":
@@ -145,14 +145,14 @@ class ReceiveCdr:
             self._metrics.count(body_format, "empty")
             return answer_to(error), body_format
         entries = Entries([], self._kept(post, body_format, error, post.body))
-        stored = await self._commit(entries)
+        stored = await self._commit(post, entries)
         self._metrics.count(body_format, error.reason)
         return (answer_to(error) if stored is STORED else stored), body_format
 
     async def _store(self, post: Post, message: Message) -> Answer:
         """Store the CDRs of a message; what of an array is none goes to quarantine by itself."""
         entries, faults = self._sort(post, message)
-        stored = await self._commit(entries)
+        stored = await self._commit(post, entries)
         self._metrics.count(message.format, "stored" if stored is STORED else "unavailable", len(entries.deliveries))
         self._metrics.count(message.format, NotACdr.reason, len(faults))
         if stored is not STORED or not faults:
@@ -169,29 +169,30 @@ class ReceiveCdr:
             except Rejected as error:
                 faults.append(f"element {place}: {error}" if message.is_array else str(error))
                 text = element_text(post, message, element)
-                entries.bodies.extend(self._kept(post, message.format, error, text))
+                entries.bodies.extend(self._kept(post, message.format, error, text, is_first=not entries.bodies))
         if not message.elements:
             faults.append("the array is empty")
             entries.bodies.extend(self._kept(post, message.format, NotACdr(faults[0]), post.body))
         return entries, faults
 
-    async def _commit(self, entries: Entries) -> Answer:
+    async def _commit(self, post: Post, entries: Entries) -> Answer:
         if not entries.deliveries and not entries.bodies:
             return STORED
         try:
             await self._group_commit.store(entries)
         except CdrError as error:
+            self._budget.give_back(post.account, sum(map(len, entries.bodies)), post.received_at_us)
             return answer_to(error)
         return STORED
 
-    def _kept(self, post: Post, body_format: str, error: Rejected, body: bytes) -> list[bytes]:
-        if not self._budget.take(post.account, len(body), post.received_at_us):
+    def _kept(
+        self, post: Post, body_format: str, error: Rejected, body: bytes, *, is_first: bool = True
+    ) -> list[bytes]:
+        entry = quarantined(post, body_format, error, body, is_first=is_first)
+        if not self._budget.take(post.account, len(entry), post.received_at_us):
             self._metrics.count(body_format, "quarantine_full")
             return []
-        kept = QuarantinedBody(
-            post.received_at_us, post.account, body_format, error.reason, str(error), post.headers, body
-        )
-        return [encode(kept)]
+        return [entry]
 
     def _with_debug(self, answer: Answer, message: Message) -> Answer:
         if not self._debug or answer is not STORED:

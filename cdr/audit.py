@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
+from cdr.printing import print_warning
 from common.errors import CdrError
 from common.postgres import Database, statement
 from common.settings import DatabaseSettings, load
@@ -72,4 +72,4 @@ def actor() -> str:
 
 
 def _warn(error: CdrError) -> None:
-    sys.stderr.write(f"cdr: not noted in cdr.audit: {' '.join(str(error).split())}\n")
+    print_warning(f"cdr: not noted in cdr.audit: {' '.join(str(error).split())}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cdr.database import opened_database
 from cdr.extension_file import COLUMNS, read_extensions
 from cdr.options import failed, wrong_usage
-from cdr.printing import print_list
+from cdr.printing import print_csv, print_line, print_list, print_warning
 from common.errors import Unreadable
 from common.postgres import statement
 from common.settings import AccountDefaults, is_account, load
@@ -40,18 +39,20 @@ def run_import(file: Path, account: str) -> int:
         rows = [{**asdict(extension), "time_zone": zone} for extension in extensions]
         cursor.executemany(statement("cdr", "import_extension"), rows)
     for line, problem in bad:
-        sys.stderr.write(f"{file}:{line}: {problem}\n")
-    sys.stdout.write(f"{len(extensions)} extensions imported, {len(bad)} lines left out\n")
+        print_warning(f"{file}:{line}: {problem}")
+    print_line(f"{len(extensions)} extensions imported, {len(bad)} lines left out")
     return 1 if bad else 0
 
 
 def run_export(account: str | None) -> None:
     """Write the imported extensions as CSV, such that importing it again changes nothing."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    print_csv([COLUMNS, *_imported(account)])
+
+
+def _imported(account: str | None) -> Iterator[tuple[str, ...]]:
     for known in _read(account):
         if known.source == "import":
-            writer.writerow((known.account, known.extension_code, known.extension_name, known.valid_from or ""))
+            yield known.account, known.extension_code, known.extension_name, known.valid_from or ""
 
 
 def run_list(account: str | None, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cdr.options import DryRun, Everything, Json, Limit, Rate, Reason, Since, Until, failed, require_choice, wrong_usage
-from cdr.printing import print_count, print_json, print_list, print_table, printable
+from cdr.printing import print_count, print_json, print_line, print_list, print_table, print_text
 from common.failed_details import read_details
 from common.failed_jobs import FailedJob, Filter, find_failed, list_failed
 from common.job_queue import QUEUES
@@ -54,7 +54,8 @@ def show(job_id: str, as_json: Json = False) -> None:
         print_json({**asdict(job), **asdict(details)})
         return
     print_table(("", ""), [(name, _joined(value)) for name, value in asdict(job).items()])
-    typer.echo(f"\n{printable(details.traceback or 'RQ has kept no traceback')}")
+    print_line()
+    print_text(details.traceback or "RQ has kept no traceback")
     print_json(details.cdrs or details.arguments)
 
 

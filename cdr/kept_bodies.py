@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,10 +11,10 @@ from typing import Any
 
 from cdr.audit import audited
 from cdr.database import opened_database
-from cdr.options import failed
-from cdr.printing import print_count, print_json, print_list, print_table, printable
+from cdr.options import failed, wrong_usage
+from cdr.printing import print_bytes, print_count, print_json, print_line, print_list, print_table, print_text
 from common.errors import Rejected
-from common.postgres import Database
+from common.postgres import Database, statement
 from common.redis_client import connect
 from common.settings import RedisSettings, load
 from worker.kept_bodies import BodyFilter, KeptBody, WholeBody, find_bodies, mark, read_body_of
@@ -48,14 +47,15 @@ class Tally:
         if as_json:
             print_json(asdict(self))
             return
-        sys.stdout.write(f"{self.replayed} replayed, {self.cdrs} CDRs in them; {self.kept} stay\n")
+        print_line(f"{self.replayed} replayed, {self.cdrs} CDRs in them; {self.kept} stay")
         for reason, told in self.reasons.items():
-            sys.stdout.write(f"{told['count']} stay: {reason}: {printable(told['example'])}\n")
+            print_line(f"{told['count']} stay: {reason}: {told['example']}")
 
 
 def run_list(wanted: BodyFilter, limit: int | None, *, as_json: bool) -> None:
     """Print the bodies that are meant."""
     with opened_database("quarantine") as database:
+        _require(database, wanted.ids)
         print_list(find_bodies(database, wanted, limit), _COLUMNS, _row, as_json=as_json, limit=limit)
 
 
@@ -64,7 +64,8 @@ def run_show(quarantine_id: int, *, as_json: bool, raw: bool) -> None:
     with opened_database("quarantine") as database:
         body = _read(database, quarantine_id)
     if raw:
-        sys.stdout.buffer.write(body.body)
+        if not print_bytes(body.body):
+            wrong_usage("--raw writes what anybody may have sent: into a file or a pipe, not to a terminal")
         return
     document = _document(body)
     if as_json:
@@ -72,13 +73,15 @@ def run_show(quarantine_id: int, *, as_json: bool, raw: bool) -> None:
         return
     headers, text, encoded = (document.pop(name) for name in ("headers", "body", "body_base64"))
     print_table(("", ""), [*document.items(), *headers.items()])
-    sys.stdout.write("\n" + (encoded if text is None else printable(text)) + "\n")
+    print_line()
+    print_text(encoded if text is None else text)
 
 
 def count_readable(wanted: BodyFilter, limit: int | None) -> Tally:
     """Count what a replay would do."""
     tally = Tally()
     with opened_database("quarantine") as database:
+        _require(database, wanted.ids)
         for kept in find_bodies(database, wanted, limit):
             body = _read(database, kept.quarantine_id)
             tally.add(partial(count_cdrs, body))
@@ -89,20 +92,20 @@ def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tal
     """Replay the bodies that are meant, at most `rate` a second; what was done before an error stays done."""
     tally = Tally()
     connection = connect(load(RedisSettings).redis_url.get_secret_value())
-    with (
-        opened_database("quarantine") as database,
-        audited("quarantine replay", {**asdict(wanted), "limit": limit}) as tell,
-    ):
-        for kept in _paced(find_bodies(database, wanted, limit), rate):
-            body = _read(database, kept.quarantine_id)
-            tally.add(partial(replay_body, database, connection, body))
-            tell(tally.replayed)
+    with opened_database("quarantine") as database:
+        _require(database, wanted.ids)
+        with audited("quarantine replay", {**asdict(wanted), "limit": limit}) as tell:
+            for kept in _paced(find_bodies(database, wanted, limit), rate):
+                body = _read(database, kept.quarantine_id)
+                tally.add(partial(replay_body, database, connection, body))
+                tell(tally.replayed)
     return tally
 
 
 def run_discard(wanted: BodyFilter, limit: int | None, rate: float | None, *, dry_run: bool) -> None:
     """Mark the bodies that are meant as discarded, or only count them."""
     with opened_database("quarantine") as database:
+        _require(database, wanted.ids)
         if dry_run:
             print_count(sum(1 for _ in find_bodies(database, wanted, limit)), "bodies to discard")
             return
@@ -112,6 +115,17 @@ def run_discard(wanted: BodyFilter, limit: int | None, rate: float | None, *, dr
                 count += mark(database, [kept.quarantine_id], "discarded")
                 tell(count)
     print_count(count, "bodies discarded")
+
+
+def _require(database: Database, ids: list[int] | None) -> None:
+    """End the command with exit code 1, and nothing done, when one of the ids that were given is of no body at all."""
+    if ids is None:
+        return
+    with database.transaction() as cursor:
+        known = {row[0] for row in cursor.execute(statement("cdr", "find_body_ids"), {"ids": ids})}
+    unknown = [str(each) for each in dict.fromkeys(ids) if each not in known]
+    if unknown:
+        failed(f"there is no body {', '.join(unknown)} in quarantine")
 
 
 def _read(database: Database, quarantine_id: int) -> WholeBody:

@@ -10,6 +10,7 @@ import typer
 
 from cdr import accounts, extensions, failed, quarantine
 from cdr.options import Json
+from cdr.printing import print_line, print_warning
 from common.errors import CdrError, ConfigurationError
 from common.job_queue import QUEUES
 from common.log_setup import set_up_logging
@@ -81,10 +82,10 @@ def migrate(status: Annotated[bool, typer.Option("--status", help="only tell wha
     url = load(DatabaseSettings).database_url.get_secret_value()
     if status:
         for name, applied in apply.status(url):
-            typer.echo(f"{name}: {'applied' if applied else 'not applied'}")
+            print_line(f"{name}: {'applied' if applied else 'not applied'}")
         return
     names = apply.migrate(url)
-    typer.echo(f"applied: {', '.join(names)}" if names else "up to date")
+    print_line(f"applied: {', '.join(names)}" if names else "up to date")
 
 
 @app.command()
@@ -158,10 +159,10 @@ def main() -> None:
         set_up_logging()
         app(prog_name="cdr")
     except ConfigurationError as error:
-        sys.stderr.write(f"cdr: {error}\n")
+        print_warning(f"cdr: {error}")
         if "is required" in str(error):
-            sys.stderr.write('Beside a running cdr up: set -a; eval "$(cdr env)"; set +a\n')
+            print_warning('Beside a running cdr up: set -a; eval "$(cdr env)"; set +a')
         sys.exit(2)
     except CdrError as error:
-        sys.stderr.write(f"cdr: {error}\n")
+        print_warning(f"cdr: {error}")
         sys.exit(1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from typing import Annotated, NoReturn
 
 import typer
 
 from cdr.moments import read_moment
+from cdr.printing import print_warning
 
 
 def _moment(text: str) -> datetime:
@@ -32,13 +32,13 @@ Rate = Annotated[float | None, typer.Option(min=0.01, help="at most so many a se
 
 def wrong_usage(message: str) -> NoReturn:
     """End the command with one line on standard error and exit code 2."""
-    sys.stderr.write(f"cdr: {message}\n")
+    print_warning(f"cdr: {message}")
     raise typer.Exit(2)
 
 
 def failed(message: str) -> NoReturn:
     """End the command with one line on standard error and exit code 1."""
-    sys.stderr.write(f"cdr: {message}\n")
+    print_warning(f"cdr: {message}")
     raise typer.Exit(1)
 
 

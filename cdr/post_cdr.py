@@ -39,6 +39,14 @@ class Answer(NamedTuple):
         return self.taken and self.err == 0
 
 
+def describe(answer: Answer) -> str:
+    """Tell an answer in one line: `HTTP 200 err 0 OK`."""
+    if answer.http_status == NO_ANSWER:
+        return f"no answer: {answer.errdesc}"
+    err = "" if answer.err is None else f" err {answer.err} {answer.errdesc}"
+    return f"HTTP {answer.http_status}{err}".rstrip()
+
+
 class Poster:
     """Keeps connections to one receiver open and posts over them, from any number of threads.
 

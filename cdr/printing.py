@@ -1,14 +1,16 @@
-"""What the commands print: one JSON document for programs, tables for people."""
+"""What the commands print: one JSON document for programs, lines and tables for people; nothing in it steers a terminal."""
 
 from __future__ import annotations
 
+import csv
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
 import msgspec
+
+from common.terminal import one_line, printable, printable_json
 
 ROWS_FOR_PEOPLE = 200
 # Wide enough for ids and reasons where no terminal says how wide it is.
@@ -19,14 +21,14 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 def print_json(document: object) -> None:
     """Print one document, indented; numbers keep their digits."""
-    sys.stdout.write(msgspec.json.format(_encode(document), indent=2).decode() + "\n")
+    sys.stdout.write(printable_json(msgspec.json.format(_encode(document), indent=2).decode()) + "\n")
 
 
 def print_json_list(items: Iterable[object]) -> None:
     """Print one JSON list, an item a line, without holding more than one item."""
     separator = "["
     for item in items:
-        sys.stdout.write(f"{separator}\n{_encode(item).decode()}")
+        sys.stdout.write(f"{separator}\n{printable_json(_encode(item).decode())}")
         separator = ","
     sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
 
@@ -46,11 +48,11 @@ def print_list(
     remaining = iter(items)
     print_table(columns, [to_row(item) for item in islice(remaining, ROWS_FOR_PEOPLE if limit is None else limit)])
     if next(remaining, None) is not None:
-        sys.stderr.write(f"only the first {ROWS_FOR_PEOPLE} are shown; --limit shows more, --json all\n")
+        print_warning(f"only the first {ROWS_FOR_PEOPLE} are shown; --limit shows more, --json all")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table; None is an empty cell, and no cell is cut off."""
+    """Print a table; None is an empty cell, no cell is cut off, and a line feed in one makes no line."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -59,7 +61,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> Non
     for column in table.columns:
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
+        table.add_row(*(Text("" if cell is None else one_line(str(cell))) for cell in row))
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         console.width = _WIDTH_WITHOUT_TERMINAL
@@ -71,11 +73,31 @@ def print_count(count: int, what: str) -> None:
     sys.stdout.write(f"{count:,} {what}\n" if sys.stdout.isatty() else f"{count}\n")
 
 
-def printable(text: str) -> str:
-    """Escape what would steer a terminal: control characters of a body that anybody may have sent."""
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in {"Cc", "Cs"} and character not in "\n\t"
-        else character
-        for character in text
-    )
+def print_line(line: str = "") -> None:
+    """Print one line, whatever is in it."""
+    sys.stdout.write(one_line(line) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Print text of several lines."""
+    sys.stdout.write(printable(text) + "\n")
+
+
+def print_warning(text: str) -> None:
+    """Print text on standard error."""
+    sys.stderr.write(printable(text) + "\n")
+
+
+def print_csv(rows: Iterable[Iterable[str]]) -> None:
+    """Print rows as CSV: to the letter, except on a terminal."""
+    on_terminal = sys.stdout.isatty()
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerows([one_line(cell) for cell in row] if on_terminal else row for row in rows)
+
+
+def print_bytes(data: bytes) -> bool:
+    """Print bytes as they are; False, and nothing printed, when a terminal would get them."""
+    if sys.stdout.isatty():
+        return False
+    sys.stdout.buffer.write(data)
+    return True

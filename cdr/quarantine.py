@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Bodies that were no CDR, kept as received.")
 
 Account = Annotated[str | None, typer.Option(help="only of this account")]
-Ids = Annotated[list[int] | None, typer.Argument(help="only these", metavar="[ID]...")]
+_MAX_ID = 2**63 - 1
+Id = Annotated[int, typer.Argument(min=1, max=_MAX_ID, metavar="ID")]
+Ids = Annotated[list[int] | None, typer.Argument(help="only these", min=1, max=_MAX_ID, metavar="[ID]...")]
 
 
 @app.command("list")
@@ -37,7 +39,7 @@ def list_bodies(
 
 @app.command()
 def show(
-    quarantine_id: int,
+    quarantine_id: Id,
     *,
     as_json: Json = False,
     raw: Annotated[bool, typer.Option("--raw", help="write the bytes of the body and nothing else")] = False,

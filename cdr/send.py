@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdr.post_cdr import Answer, Poster, receiver_url
+from cdr.post_cdr import Poster, describe, receiver_url
+from cdr.printing import print_line, print_warning
 from cdr.simulate.bodies import CONTENT_TYPES, FORMATS, Body, BodyFormat, encode_body
 from common.errors import ConfigurationError, Rejected
 
@@ -25,7 +25,7 @@ def run_send(files: list[Path], url: str | None, format: str | None) -> int:  # 
         with Poster(receiver_url(url)) as poster:
             results = [_send_file(poster, file, body, body_format) for file, body in bodies]
     except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"cdr send: {error}\n")
+        print_warning(f"cdr send: {error}")
         return 2
     return 0 if all(results) else 1
 
@@ -43,7 +43,7 @@ def _send_file(poster: Poster, file: Path, data: bytes, body_format: BodyFormat 
     try:
         parts = list(_reencode(data, body_format))
     except Rejected as error:
-        sys.stdout.write(f"{file}: not sent: {error}\n")
+        print_line(f"{file}: not sent: {error}")
         return False
     names = [str(file)] if len(parts) == 1 else [f"{file}[{place}]" for place in range(len(parts))]
     results = [_send_part(poster, name, part) for name, part in zip(names, parts, strict=True)]
@@ -61,22 +61,14 @@ def _reencode(data: bytes, body_format: BodyFormat) -> Iterator[Body | str]:
 def _send_part(poster: Poster, name: str, part: Body | str) -> bool:
     if isinstance(part, Body):
         return _send_body(poster, name, part)
-    sys.stdout.write(f"{name}: not sent: {part}\n")
+    print_line(f"{name}: not sent: {part}")
     return False
 
 
 def _send_body(poster: Poster, name: str, body: Body) -> bool:
     answer = poster.post(*body)
-    sys.stdout.write(f"{name}: {describe(answer)}\n")
+    print_line(f"{name}: {describe(answer)}")
     return answer.stored
-
-
-def describe(answer: Answer) -> str:
-    """Tell an answer in one line: `HTTP 200 err 0 OK`."""
-    if not answer.http_status:
-        return f"no answer: {answer.errdesc}"
-    err = "" if answer.err is None else f" err {answer.err} {answer.errdesc}"
-    return f"HTTP {answer.http_status}{err}".rstrip()
 
 
 def guess_content_type(data: bytes) -> str:

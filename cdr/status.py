@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from cdr.database import opened_database
-from cdr.printing import print_json, print_table
+from cdr.printing import print_json, print_line, print_table
 from common.errors import CdrError
 from common.postgres import statement
 from common.queue_state import read_counters, read_queues, read_workers
@@ -72,7 +71,7 @@ def _print(status: dict[str, Any]) -> None:
         ]
         print_table(("PostgreSQL", ""), rows)
     for server, error in status["errors"].items():
-        sys.stdout.write(f"{server} does not answer: {error}\n")
+        print_line(f"{server} does not answer: {error}")
 
 
 def _print_queues(status: dict[str, Any]) -> None:
@@ -80,17 +79,17 @@ def _print_queues(status: dict[str, Any]) -> None:
         ("queue", "waiting", "oldest", "scheduled", "failed", "workers"),
         [(q.queue, q.waiting, _age(q.oldest_seconds), q.scheduled, q.failed, q.workers) for q in status["queues"]],
     )
-    sys.stdout.write("\n")
+    print_line()
     print_table(
         ("worker", "queue", "state", "last heartbeat", "host"),
         [(w.name, w.queue, w.state, w.last_heartbeat, w.host) for w in status["workers"]],
     )
-    sys.stdout.write("\n")
+    print_line()
     print_table(
         ("receiver", "stores in", "spooled CDRs", "entries", "bytes", "oldest", "why"),
         [_receiver_row(receiver) for receiver in status["receivers"]],
     )
-    sys.stdout.write("\n")
+    print_line()
     counters = status["counters"]
     rows = [
         ("CDRs loaded", counters.loaded),
@@ -99,7 +98,7 @@ def _print_queues(status: dict[str, Any]) -> None:
         ("acknowledged at level", status["ack_level"]),
     ]
     print_table(("Redis", ""), rows)
-    sys.stdout.write("\n")
+    print_line()
 
 
 def _receiver_row(receiver: ReceiverState) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ Attributes of `Cdr` are named like the columns of `cdr.cdrs`. `read_cdr` fills i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ from typing import Any
 from common import field_values as read
 from common.call_codes import call_type_name, disposition_name
 from common.errors import NotACdr
+from common.wire.repeats import shown
 
 # The provider's names, folded to lower case letters and digits, and the field of ours that each one is. Where two
 # name one field the first that has a value is taken, in this order.
@@ -52,6 +54,9 @@ _SYNONYMS = {
     "aidata": "ai",
 }
 _LONGEST_CACHED_NAME = 64
+# Room for any way to spell a field of ours; what is longer is none, and not worth folding.
+_LONGEST_NAME = 256
+_NO_LETTERS_OR_DIGITS = re.compile(r"[\W_]+")
 _RANK = {folded: rank for rank, folded in enumerate(_SYNONYMS)}
 
 _READERS: dict[str, read.Reader] = {
@@ -76,6 +81,7 @@ _READERS: dict[str, read.Reader] = {
 class Cdr:
     """One CDR. None means that nothing, or nothing usable, was sent; `problems` says which, by field.
 
+    `sent_names` has for each field the name under which its value was sent, and a line of `problems` begins with it.
     Times are aware and UTC, durations whole seconds, prices agorot. Attributes below the first blank line are
     filled in by the stages; those that are no column are input for them.
     """
@@ -85,6 +91,7 @@ class Cdr:
     received_at: datetime
     payload: dict[str, Any]
     problems: dict[str, str] = field(default_factory=dict)
+    sent_names: dict[str, str] = field(default_factory=dict)
     original_call_id: str | None = None
     call_type: str | None = None
     disposition: str | None = None
@@ -138,7 +145,7 @@ def fold_name(name: str) -> str:
 
 
 def _fold(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
+    return _NO_LETTERS_OR_DIGITS.sub("", name.lower())
 
 
 _folded = lru_cache(maxsize=4096)(_fold)
@@ -146,19 +153,20 @@ _folded = lru_cache(maxsize=4096)(_fold)
 
 def our_name(name: str) -> str | None:
     """Return our field for the provider's, in any spelling; None for one that only the payload keeps."""
-    return _SYNONYMS.get(fold_name(name))
+    return _SYNONYMS.get(fold_name(name)) if len(name) <= _LONGEST_NAME else None
 
 
 def sends_call_id(fields: dict[str, Any]) -> bool:
     """Tell whether the fields hold something for a call's id, be it usable or not."""
-    return not read.is_empty(_gather(fields).get("call_id"))
+    return not read.is_empty(fields.get(_gather(fields).get("call_id", "")))
 
 
 def find_call_id(fields: dict[str, Any]) -> str:
     """Return the call's id; raise NotACdr, saying why, when the fields hold none."""
-    value, problem = read.call_id(_gather(fields).get("call_id"))
+    name = _gather(fields).get("call_id", "ivruniqueid")
+    value, problem = read.call_id(fields.get(name))
     if value is None:
-        raise NotACdr(f"no call id: ivruniqueid is {problem or 'missing'}")
+        raise NotACdr(f"no call id: {name} is {problem or 'missing'}")
     return str(value)
 
 
@@ -168,14 +176,16 @@ def read_cdr(account: str, received_at: datetime, fields: dict[str, Any], payloa
     `payload` is what the row keeps of what was sent: the same fields, or more when several deliveries were merged.
     """
     cdr = Cdr(account, "", received_at, payload)
-    for name, value in _gather(fields).items():
-        reading, problem = _READERS.get(name, read.text)(value)
+    cdr.sent_names = _gather(fields)
+    for ours, name in cdr.sent_names.items():
+        reading, problem = _READERS.get(ours, read.text)(fields[name])
         if reading is not None:
-            setattr(cdr, name, reading)
+            setattr(cdr, ours, reading)
         if problem is not None:
-            cdr.problems[name] = f"{name}: {problem}"
+            cdr.problems[ours] = f"{name}: {problem}"
     if not cdr.call_id:
-        raise NotACdr(cdr.problems.get("call_id", "call_id: missing"))
+        raise NotACdr(cdr.problems.get("call_id", "ivruniqueid: missing"))
+    _note_other_spellings(cdr, fields)
     if cdr.call_type is not None:
         cdr.call_type = call_type_name(cdr.call_type)
     if cdr.disposition is not None:
@@ -194,16 +204,30 @@ def is_usable(name: str, value: Any) -> bool:
     return ours is None or _READERS.get(ours, read.text)(value)[0] is not None
 
 
-def _gather(fields: dict[str, Any]) -> dict[str, Any]:
-    """Pick for each field of ours the value that counts, by the order of the synonyms."""
-    gathered: dict[str, Any] = {}
-    spelled: dict[str, str] = {}
+def _gather(fields: dict[str, Any]) -> dict[str, str]:
+    """Pick for each field of ours the name whose value counts, by the order of the synonyms."""
+    names: dict[str, str] = {}
     for name, value in fields.items():
         ours = our_name(name)
-        if ours is None or (ours in gathered and not _counts_more(name, value, spelled[ours], gathered[ours])):
+        if ours is None or (ours in names and not _counts_more(name, value, names[ours], fields[names[ours]])):
             continue
-        gathered[ours], spelled[ours] = value, name
-    return gathered
+        names[ours] = name
+    return names
+
+
+def _note_other_spellings(cdr: Cdr, fields: dict[str, Any]) -> None:
+    """Tell of a value that is in the payload only, because another spelling of its very name counts more.
+
+    A synonym, such as CallID beside ivruniqueid, is a field of its own, and the provider sends both.
+    """
+    if len({fold_name(name) for name in fields}) == len(fields):
+        return
+    for name, value in fields.items():
+        used = cdr.sent_names.get(our_name(name) or "", name)
+        if used == name or fold_name(used) != fold_name(name) or read.is_empty(value) or value == fields[used]:
+            continue
+        line = f"{name}: not taken, {used} is the same field: {shown(value)}"
+        cdr.problems[line] = line
 
 
 def _counts_more(name: str, value: Any, than_name: str, than_value: Any) -> bool:
@@ -225,6 +249,7 @@ def _read_custom(cdr: Cdr) -> None:
             value, problem = read.json_object(cdr.payload[name])
             merged.update(value or {})
             if problem is not None:
-                cdr.problems["custom"] = f"custom: {problem}"
+                line = f"{name}: {problem}"
+                cdr.problems[line] = line
     merged.update((name, cdr.payload[name]) for name in sorted(cdr.payload) if name[:4].lower() == "var_")
     cdr.custom = merged or None

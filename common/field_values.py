@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from common.wire import read_json_text
 from common.wire.numbers import MAX_EXPONENT, fraction
+from common.wire.repeats import shown
 
 Reading: TypeAlias = tuple[Any, str | None]
 Reader: TypeAlias = Callable[[Any], Reading]
@@ -21,15 +22,8 @@ INT64_MAX = 9_223_372_036_854_775_807
 TIME_MAX = 4_102_444_800  # 2100-01-01: a later time is no time
 MAX_CALL_ID = 512
 _MILLISECONDS = range(10**12, 10**13)
-_SHOWN = 60
 _PRICE_LIMIT = Decimal(10) ** 18
 _NOTHING: Reading = (None, None)
-
-
-def shown(value: Any) -> str:
-    """Quote a value for a problem line, cut short."""
-    text = repr(str(value) if isinstance(value, Decimal) else value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def is_empty(value: Any) -> bool:

@@ -130,6 +130,24 @@ def _split_secrets(value: object) -> object:
     return tuple(pairs)
 
 
+def _one_account_a_secret(pairs: tuple[tuple[str, SecretStr], ...]) -> tuple[tuple[str, SecretStr], ...]:
+    """Refuse a secret that two accounts have: CDRs of one would be stored as the other's."""
+    owners: dict[str, str] = {}
+    for account, secret in pairs:
+        owner = owners.setdefault(secret.get_secret_value(), account)
+        if owner != account:
+            raise ValueError(f"the accounts {owner} and {account} have the same secret; each needs one of its own")
+    return pairs
+
+
+Secrets = Annotated[
+    tuple[tuple[Account, SecretStr], ...],
+    NoDecode,
+    BeforeValidator(_split_secrets),
+    AfterValidator(_one_account_a_secret),
+]
+
+
 class ReceiverSettings(Group):
     """The receiver's address, its secrets and its limits."""
 
@@ -137,7 +155,7 @@ class ReceiverSettings(Group):
     port: int = Field(default=8080, ge=0, le=65535)
     reuse_port: bool = False
     public_url: str | None = None
-    receiver_secrets: Annotated[tuple[tuple[Account, SecretStr], ...], NoDecode, BeforeValidator(_split_secrets)] = ()
+    receiver_secrets: Secrets = ()
     receiver_debug: bool = False
     max_body_bytes: int = Field(default=33_554_432, ge=1024)
     quarantine_bytes_per_day: int = Field(default=268_435_456, ge=0)

@@ -86,25 +86,26 @@ def _set_agent(cdr: Cdr, _account: Account) -> None:
 def _describe_caller(cdr: Cdr, account: Account) -> None:
     number = describe_number(cdr.caller_number, account.default_region)
     cdr.caller_e164, cdr.caller_country_code, cdr.caller_kind = number
-    cdr.caller_country = _country(cdr, "caller_country", number.country_code, cdr.caller_country_sent)
+    cdr.caller_country = _country(cdr, "caller_country_sent", number.country_code)
 
 
 def _describe_called(cdr: Cdr, account: Account) -> None:
     number = describe_number(cdr.called_party, account.default_region)
     cdr.called_e164, cdr.called_country_code, cdr.called_kind = number
-    cdr.called_country = _country(cdr, "called_country", number.country_code, cdr.called_country_sent)
+    cdr.called_country = _country(cdr, "called_country_sent", number.country_code)
 
 
 def _describe_did(cdr: Cdr, account: Account) -> None:
     cdr.did_e164 = describe_number(cdr.did_number, account.default_region).e164
 
 
-def _country(cdr: Cdr, column: str, code: str | None, sent: str | None) -> str | None:
-    """Name the number's country; where the number tells none, the provider's word stands."""
+def _country(cdr: Cdr, field: str, code: str | None) -> str | None:
+    """Name the number's country; where the number tells none, the provider's word in `field` stands."""
+    sent = getattr(cdr, field)
     if code is None:
-        return sent
+        return str(sent) if sent is not None else None
     if differs(sent, code):
-        cdr.problems[column] = f"{column}: the provider says {sent!r}, the number is of {code}"
+        cdr.problems[field] = f"{cdr.sent_names[field]}: the provider says {sent!r}, the number is of {code}"
     return country_name(code)
 
 

@@ -14,9 +14,10 @@ from cdr.doctor.redis_checks import REDIS
 from cdr.doctor.schema_checks import SCHEMA
 from cdr.doctor.settings_checks import SETTINGS
 from cdr.doctor.spool_checks import SPOOL
-from cdr.printing import print_json_list, printable
+from cdr.printing import print_json_list
 from cdr.show_env import running_settings
 from common.settings import use_settings
+from common.terminal import printable
 
 SECTIONS = (SETTINGS, REDIS, QUEUES_AND_RECEIVERS, POSTGRES, SCHEMA, SPOOL, RECORDINGS)
 _NAME_WIDTH = max(len(name) for section in SECTIONS for name in section.checks)

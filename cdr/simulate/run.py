@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cdr.post_cdr import DEFAULT_TIMEOUT_SECONDS, Poster, receiver_url
+from cdr.printing import print_line, print_warning
 from cdr.simulate.calls import CDRS_A_CALL, DEFAULT_CALLS_AN_HOUR, CallFactory
 from cdr.simulate.recordings import serve_recordings
 from cdr.simulate.senders import Senders
-from cdr.simulate.tally import Tally
+from cdr.simulate.tally import Refusals, Tally
 from cdr.simulate.traffic import TRAFFIC_FORMATS, Post, TrafficFormat, make_posts
 from common.errors import ConfigurationError
 
@@ -56,7 +57,11 @@ class SimulateOptions:
 
 
 def run_simulation(options: SimulateOptions) -> int:
-    """Run to the end or to SIGINT or SIGTERM; exit code 0: all acked, 1: not all, 2: wrong usage."""
+    """Run to the end or to SIGINT or SIGTERM; exit code 0: all acked, 1: not all, 2: wrong usage.
+
+    Standard output gets one line, standard error why posts were not acked.
+    """
+    refusals = Refusals(lambda line: print_warning(f"cdr simulate: {line}"))
     try:
         _check(options)
         with ExitStack() as stack:
@@ -64,11 +69,13 @@ def run_simulation(options: SimulateOptions) -> int:
             url = receiver_url(options.url)
             poster = stack.enter_context(Poster(url, options.timeout_seconds, options.connections))
             base = stack.enter_context(serve_recordings()) if options.serve_recordings else NO_RECORDINGS
-            seconds = _post_all(options, poster, tally, base)
+            seconds = _post_all(options, poster, tally, refusals, base)
     except (ConfigurationError, OSError) as error:
-        sys.stderr.write(f"cdr simulate: {error}\n")
+        print_warning(f"cdr simulate: {error}")
         return 2
-    sys.stdout.write(tally.summary(seconds) + "\n")
+    for line in refusals.lines():
+        print_warning(f"cdr simulate: {line}")
+    print_line(tally.summary(seconds))
     return 0 if tally.acked == tally.sent else 1
 
 
@@ -83,12 +90,13 @@ def _check(options: SimulateOptions) -> None:
         raise ConfigurationError(f"--format must be one of {', '.join(TRAFFIC_FORMATS)}")
 
 
-def _post_all(options: SimulateOptions, poster: Poster, tally: Tally, recordings_base: str) -> float:
+def _post_all(
+    options: SimulateOptions, poster: Poster, tally: Tally, refusals: Refusals, recordings_base: str
+) -> float:
     """Post until the stream ends or a signal ends it; gives the seconds it took."""
     began = monotonic()
-    backlog = _PACED_BACKLOG if options.rate else 2 * options.connections
     try:
-        with _signals_interrupt(), Senders(poster, tally, options.connections, backlog) as senders, _bar() as bar:
+        with _signals_interrupt(), _senders(options, poster, tally, refusals) as senders, _bar() as bar:
             task = bar.add_task("sent", total=options.count or None)
             for post in paced(posts_of(options, recordings_base), options.rate):
                 senders.send(post)
@@ -97,6 +105,11 @@ def _post_all(options: SimulateOptions, poster: Poster, tally: Tally, recordings
         # What was begun has been finished; the summary tells how far it came.
         pass
     return monotonic() - began
+
+
+def _senders(options: SimulateOptions, poster: Poster, tally: Tally, refusals: Refusals) -> Senders:
+    backlog = _PACED_BACKLOG if options.rate else 2 * options.connections
+    return Senders(poster, tally, refusals, options.connections, backlog)
 
 
 def posts_of(options: SimulateOptions, recordings_base: str = NO_RECORDINGS) -> Iterator[Post]:

@@ -6,11 +6,13 @@ from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Self
 
+from cdr.post_cdr import describe
+
 if TYPE_CHECKING:
     from types import TracebackType
 
     from cdr.post_cdr import Answer, Poster
-    from cdr.simulate.tally import Outcome, Tally
+    from cdr.simulate.tally import Outcome, Refusals, Tally
     from cdr.simulate.traffic import Post
 
 # The provider's own count and spacing are unpublished: three tries, close together.
@@ -25,9 +27,10 @@ class Senders:
     could not be written.
     """
 
-    def __init__(self, poster: Poster, tally: Tally, threads: int, backlog: int) -> None:
+    def __init__(self, poster: Poster, tally: Tally, refusals: Refusals, threads: int, backlog: int) -> None:
         self._poster = poster
         self._tally = tally
+        self._refusals = refusals
         self._line: Queue[Post | None] = Queue(backlog)
         self._stopping = Event()
         self._error: OSError | None = None
@@ -76,7 +79,10 @@ class Senders:
     def _work_off(self, post: Post) -> None:
         try:
             self._tally.note(post.cdrs, "sent")
-            self._tally.note(post.cdrs, _judge(self._deliver(post)))
+            answer = self._deliver(post)
+            self._tally.note(post.cdrs, _judge(answer))
+            if not answer.stored:
+                self._refusals.note(describe(answer))
         except OSError as error:
             self._error = error
 

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cdr.simulate.traffic import SentCdr
 
@@ -15,6 +15,10 @@ Outcome: TypeAlias = Literal["sent", "acked", "quarantined", "failed"]
 # A second delivery comes a few hundred posts behind the first, so this many are enough to know a CDR again; a
 # simulation that runs for weeks must not remember all of them.
 _REMEMBERED = 100_000
+_TOLD_AT_ONCE = 3
+# A description may quote what was sent, so there may be as many as posts.
+_MOST_REASONS = 20
+_OTHER_REASONS = "other reasons"
 
 
 class Tally:
@@ -67,3 +71,27 @@ class Tally:
             f"sent {self.sent}, acked {self.acked}, quarantined {self._counts['quarantined']}, "
             f"failed {self.sent - self.acked - self._counts['quarantined']}, {seconds:.2f} s, {rate:.0f} CDR/s"
         )
+
+
+class Refusals:
+    """Counts posts that were not acked by what was answered, and tells of the first few at once.
+
+    Used from several threads.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._counts: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def note(self, reason: str) -> None:
+        """Count one post, after its last try."""
+        with self._lock:
+            if self._counts.total() < _TOLD_AT_ONCE:
+                self._tell(f"not acked: {reason}")
+            known = reason in self._counts or len(self._counts) < _MOST_REASONS
+            self._counts[reason if known else _OTHER_REASONS] += 1
+
+    def lines(self) -> list[str]:
+        """Return a line for each reason, the most frequent first."""
+        return [f"{count} not acked: {reason}" for reason, count in self._counts.most_common()]

@@ -6,8 +6,10 @@ import re
 from typing import Final
 
 from common.errors import Unreadable
+from common.wire.hygiene import storable
 from common.wire.limits import MAX_FIELDS
 from common.wire.message import Fields, Message, mended
+from common.wire.repeats import notes_on_repeats
 from common.wire.text import decode, decode_as, narrow_codec
 
 _MAX_STRAY_PERCENTS: Final = 100_000
@@ -33,7 +35,12 @@ def _fields_of(text: str, declared: str | None) -> Fields:
     pairs = [pair.partition(b"=") for pair in raw.split(b"&") if pair]
     plain = [(_unescaped(name), _unescaped(value)) for name, _, value in pairs]
     codec = narrow_codec(b" ".join(part for pair in plain for part in pair), codec_hint)
-    return mended({decode_as(name, codec): decode_as(value, codec) for name, value in plain})
+    sent = [(decode_as(name, codec), decode_as(value, codec)) for name, value in plain]
+    element = mended(dict(sent))
+    if len(element.fields) == len(sent):
+        return element
+    notes = (storable(note, set()) for note in notes_on_repeats(sent))
+    return Fields(element.fields, (*element.notes, *notes))
 
 
 def _escaped(raw: bytes) -> bytes:

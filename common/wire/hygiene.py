@@ -17,7 +17,10 @@ def storable(value: Any, faults: set[str]) -> Any:
     if isinstance(value, str):
         return _storable_text(value, faults) if _UNSTORABLE.search(value) else value
     if isinstance(value, dict):
-        return {storable(name, faults): storable(inner, faults) for name, inner in value.items()}
+        clean = {storable(name, faults): storable(inner, faults) for name, inner in value.items()}
+        if len(clean) < len(value):
+            faults.add("names in it became one, of which the last stands")
+        return clean
     if isinstance(value, list):
         return [storable(inner, faults) for inner in value]
     return value

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from common.errors import Unreadable
 from common.wire.hygiene import storable
-from common.wire.limits import check_json_shape
-from common.wire.message import Fields, Message, mended, message_of
-from common.wire.numbers import fraction, whole_number
+from common.wire.limits import MAX_MENDED_VALUES, check_json_shape
+from common.wire.message import Fields, Message, annotated, mended, message_of
+from common.wire.numbers import MAX_DIGITS, fraction, whole_number
+from common.wire.repeats import notes_inside, notes_on_repeats, remarks_on_repeats
 
 _PLAIN = msgspec.json.Decoder(float_hook=fraction)
 _LENIENT = json.JSONDecoder(strict=False, parse_float=fraction, parse_int=whole_number, parse_constant=str)
+_CONTAINERS = frozenset({dict, list})
 # A run of more than 400 digits shows in every fiftieth byte, which is far cheaper to search.
 _LONG_NUMBER_TRACE = re.compile(rb"[0-9]{8}")
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
 
 
 def read_plain_json(body: bytes) -> Message | None:
@@ -26,13 +31,13 @@ def read_plain_json(body: bytes) -> Message | None:
     Raise `Unreadable` for a body over a limit.
     """
     check_json_shape(body)
-    if rb"\u0000" in body or _LONG_NUMBER_TRACE.search(body[::50]):
+    if rb"\u0000" in body or _has_long_number(body):
         return None
     try:
         document = _PLAIN.decode(body)
     except ValueError:
         return None
-    return message_of("json", document, Fields)
+    return _annotated(message_of("json", document, Fields), document, body)
 
 
 def read_json(text: str) -> Message:
@@ -41,8 +46,10 @@ def read_json(text: str) -> Message:
     Raw control characters in strings, NaN and Infinity (kept as text), lone surrogates, NUL and numbers of any
     size are accepted; of a repeated key the last stands. Raise `Unreadable`, saying what is wrong and where.
     """
-    check_json_shape(text.encode("utf-8", "surrogatepass"))
-    return message_of("json", _parse(text), mended)
+    body = text.encode("utf-8", "surrogatepass")
+    check_json_shape(body, MAX_MENDED_VALUES)
+    document = _parse(text)
+    return _annotated(message_of("json", document, mended), document, body)
 
 
 def read_json_text(text: str) -> tuple[Any, str | None]:
@@ -51,13 +58,74 @@ def read_json_text(text: str) -> tuple[Any, str | None]:
     Texts in the value are made storable as everywhere; a value that had to be mended comes with a remark.
     """
     try:
-        check_json_shape(text.encode("utf-8", "surrogatepass"))
+        check_json_shape(text.encode("utf-8", "surrogatepass"), MAX_MENDED_VALUES)
         value = _parse(text)
     except Unreadable as error:
         return None, str(error)
     faults: set[str] = set()
     value = storable(value, faults)
     return value, "; ".join(sorted(faults)) or None
+
+
+def _has_long_number(body: bytes) -> bool:
+    found = _LONG_NUMBER_TRACE.search(body[::50])
+    return found is not None and _LONG_NUMBER in body.translate(_DIGITS_AS_ZEROS)
+
+
+def _annotated(message: Message, document: Any, body: bytes) -> Message:
+    """Add notes on the names that came more than once.
+
+    Inside of a text a quote is escaped, so each bare quote before a colon ends a name: when there are as many as the
+    document has names, none was lost. Whatever makes the count wrong only costs the closer look.
+    """
+    names = _count_names(document) if message.is_array else len(document)
+    written = body.count(b'":')
+    if written != names and (written := written - body.count(rb"\":")) != names and not message.is_array:
+        names = _count_names(document)
+    if written == names:
+        return message
+    notes = _find_repeats(body.decode("utf-8", "surrogatepass"))
+    return annotated(message, notes) if notes else message
+
+
+def _count_names(value: Any) -> int:
+    if type(value) is dict:
+        return len(value) + sum(_count_names(inner) for inner in value.values() if type(inner) in _CONTAINERS)
+    return sum(_count_names(inner) for inner in value if type(inner) in _CONTAINERS)
+
+
+def _find_repeats(text: str) -> dict[int, list[str]]:
+    """Read the document once more, for the places of its elements and the notes on each."""
+    document = _PAIRWISE.decode(text)
+    elements = [document] if isinstance(document, _Pairs) else document
+    notes = {place: _notes_on(element) for place, element in enumerate(elements) if isinstance(element, _Pairs)}
+    return {place: found for place, found in notes.items() if found}
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with every name that was sent, repeated ones too."""
+
+
+def _notes_on(element: _Pairs) -> list[str]:
+    notes = notes_on_repeats(element)
+    for name, value in element:
+        if isinstance(value, list):
+            notes += notes_inside(name, _remarks_in(value))
+    return notes
+
+
+def _remarks_in(value: list[Any]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, _Pairs):
+        yield from remarks_on_repeats(value)
+        value = [each for _, each in value]
+    for each in value:
+        if isinstance(each, list):
+            yield from _remarks_in(each)
+
+
+_PAIRWISE = json.JSONDecoder(
+    strict=False, object_pairs_hook=_Pairs, parse_float=fraction, parse_int=whole_number, parse_constant=str
+)
 
 
 def _parse(text: str) -> Any:

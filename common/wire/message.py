@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,16 +11,17 @@ from common.delivery import WireValue
 from common.errors import Unreadable
 from common.wire.hygiene import storable
 from common.wire.limits import MAX_ELEMENTS, MAX_FIELDS
+from common.wire.repeats import notes_on_repeats
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_KINDS = {str: "a text", bool: "true or false", type(None): "null", list: "an array"}
+_KINDS = {str: "a text", bool: "true or false", type(None): "null", list: "an array", dict: "an object"}
 
 
 class Fields(msgspec.Struct, frozen=True):
     """One object of a body: the sender's field names and values.
 
-    Every text in it can be encoded as UTF-8 and holds no NUL. `notes` tell what had to be mended for that, as
-    lines `<field>: <what>` for the column `problems`.
+    Every text in it can be encoded as UTF-8 and holds no NUL. `notes` tell what had to be mended for that, and what
+    the fields could not hold, as lines `<field>: <what>` for the column `problems`.
     """
 
     fields: dict[str, WireValue]
@@ -62,16 +63,32 @@ def message_of(wire_format: str, document: object, to_fields: ToFields) -> Messa
     return Message(wire_format, is_array=False, elements=[to_fields(document)])
 
 
+def annotated(message: Message, notes: Mapping[int, Sequence[str]]) -> Message:
+    """Return the message with more notes on the CDRs at these places."""
+    elements = [
+        Fields(element.fields, (*element.notes, *(storable(note, set()) for note in notes[place])))
+        if isinstance(element, Fields) and place in notes
+        else element
+        for place, element in enumerate(message.elements)
+    ]
+    return Message(message.format, message.is_array, elements)
+
+
 def mended(fields: dict[str, Any]) -> Fields:
     """Make every text of the fields storable, nested ones too, and note which fields that changed."""
-    clean: dict[str, WireValue] = {}
+    pairs: list[tuple[str, WireValue]] = []
     notes: list[str] = []
     for name, value in fields.items():
         faults: set[str] = set()
         key = storable(name, faults)
-        clean[key] = storable(value, faults)
+        pairs.append((key, storable(value, faults)))
         notes += [f"{key[:100]}: {fault}" for fault in sorted(faults)]
-    return Fields(clean, tuple(notes))
+    return Fields(dict(pairs), (*notes, *notes_on_repeats(pairs)))
+
+
+def kind_of(value: object) -> str:
+    """Name what a value is, for a message."""
+    return _KINDS.get(type(value), "a number")
 
 
 def _element(value: object, to_fields: ToFields) -> Element:
@@ -83,4 +100,4 @@ def _element(value: object, to_fields: ToFields) -> Element:
 def _fault(value: object) -> str:
     if isinstance(value, dict):
         return f"an object of {len(value):,} fields, more than {MAX_FIELDS:,}"
-    return f"{_KINDS.get(type(value), 'a number')}, not an object"
+    return f"{kind_of(value)}, not an object"

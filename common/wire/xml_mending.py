@@ -16,7 +16,8 @@ _STAND_INS = re.compile(f"[\ufdd0-\ufdef{_BROKEN_STAND_IN}]")
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # CDATA comes first, so that what only looks like markup inside of it is passed over.
 _REPAIRABLE = re.compile(
-    r"<!\[CDATA\[.*?(?:\]\]>|\Z)|(?P<tag></?)[\w.-]++:|&#(?:x(?P<hex>[0-9a-fA-F]{1,8})|(?P<dec>[0-9]{1,10}));",
+    # Each alternative begins with a plain character: only then are others skipped at the speed of a search.
+    r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<(?P<slash>/?)(?P<prefix>[\w.-]++:)|&#(?:x(?P<hex>[0-9a-fA-F]{1,8})|(?P<dec>[0-9]{1,10}));",
     re.DOTALL,
 )
 
@@ -42,8 +43,8 @@ def restore(root: Element) -> None:
 
 
 def _repaired(found: re.Match[str]) -> str:
-    if found["tag"]:
-        return found["tag"]
+    if found["prefix"]:
+        return f"<{found['slash']}"
     code = int(found["hex"], 16) if found["hex"] else int(found["dec"] or ord("\t"))
     allowed = code > 0x10FFFF or not _FORBIDDEN.match(chr(code))
     return found[0] if allowed else _stand_in(code)

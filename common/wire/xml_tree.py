@@ -5,16 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 from xml.etree.ElementTree import Element, XMLParser
-from xml.parsers import expat
 
 from common.errors import Unreadable
-from common.wire.limits import MAX_DEPTH, MAX_VALUES
+from common.wire.limits import MAX_TAGS
 
-# One CDR has about 240. Below this many even the deepest tree is small; above, the depth is measured first.
-_FEW_TAGS: Final = 20_000
 _MAX_ATTRIBUTES: Final = 100_000
-# A value inside a value is a few elements deeper: struct, member and value, or array, data and value.
-_MAX_ELEMENT_DEPTH: Final = 8 + 3 * (MAX_DEPTH + 1)
 _DOCTYPE = re.compile(r"(?:\s++|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
 
 
@@ -36,34 +31,8 @@ def parse(text: str) -> Element:
 
 
 def _check_size(text: str) -> None:
-    tags = text.count("<")
-    if tags <= _FEW_TAGS and len(text) <= MAX_VALUES:
-        return
-    if tags > MAX_VALUES or text.count("=") > _MAX_ATTRIBUTES:
-        raise Unreadable(f"more than {MAX_VALUES:,} tags or {_MAX_ATTRIBUTES:,} equals signs in one body")
-    _check_depth(text)
-
-
-def _check_depth(text: str) -> None:
-    depth = 0
-
-    def enter(_tag: str, _attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > _MAX_ELEMENT_DEPTH:
-            raise Unreadable(f"XML nested more than {_MAX_ELEMENT_DEPTH} deep")
-
-    def leave(_tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-
-    scanner = expat.ParserCreate("utf-8")
-    scanner.StartElementHandler, scanner.EndElementHandler = enter, leave
-    try:
-        scanner.Parse(text, True)
-    except expat.ExpatError:
-        # The parser proper fails at the same place, and says so.
-        return
+    if len(text) > MAX_TAGS and (text.count("<") > MAX_TAGS or text.count("=") > _MAX_ATTRIBUTES):
+        raise Unreadable(f"more than {MAX_TAGS:,} tags or {_MAX_ATTRIBUTES:,} equals signs in one body")
 
 
 def _drop_namespaces(root: Element) -> None:

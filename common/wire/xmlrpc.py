@@ -1,35 +1,110 @@
-"""XML-RPC bodies: the first struct among the parameters of a call, or an array of them."""
+"""XML-RPC bodies: the structs among the parameters of a call, alone or in arrays."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element, ParseError
 
 from common.delivery import WireValue
 from common.errors import Unreadable
 from common.wire.limits import MAX_DEPTH
-from common.wire.message import Fields, Message, ToFields, mended, message_of
+from common.wire.message import Fields, Message, ToFields, annotated, kind_of, mended, message_of
 from common.wire.numbers import fraction, whole_number
+from common.wire.repeats import note, notes_inside, notes_on_repeats, remarks_on_repeats
 from common.wire.xml_mending import mend, restore
 from common.wire.xml_tree import parse
 
 _WHOLE_NUMBER = re.compile(r"\s*+[+-]?(?:0|[1-9][0-9]*+)\s*+")
 _FRACTION = re.compile(r"\s*+[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?\s*+")
+_MOST_LEFT_OUT: Final = 5
 _BOOLEANS: Final[dict[str, bool]] = {"1": True, "true": True, "0": False, "false": False}
 
 
-def read_xmlrpc(text: str) -> Message:
-    """Read a methodCall of any name: its first struct, or its first parameter when that is an array.
+class _Inside(NamedTuple):
+    """How deep a value stands, and where remarks go on what it holds and its field cannot."""
 
-    Values that are not what their type says are kept as their text. Raise `Unreadable`, saying what is wrong and
-    where, for text that is no XML or no call, for a DOCTYPE, and over a limit.
+    depth: int
+    remarks: list[tuple[str, str]]
+
+    def deeper(self) -> _Inside:
+        if self.depth == MAX_DEPTH:
+            raise Unreadable(f"values nested more than {MAX_DEPTH} deep")
+        return _Inside(self.depth + 1, self.remarks)
+
+
+def read_xmlrpc(text: str) -> Message:
+    """Read a methodCall of any name: a struct is a CDR; several, or an array with structs in it, are an array of CDRs.
+
+    A parameter beside them is left out with a note on the first CDR. Values that are not what their type says are
+    kept as their text. Raise `Unreadable`, saying what is wrong and where, for text that is no XML or no call, for a
+    DOCTYPE, and over a limit.
     """
     root, to_fields = _parse(text.lstrip())
     if root.tag.lower() != "methodcall":
         raise Unreadable(f"the root element is <{root.tag[:40]}>, not <methodCall>")
-    return message_of("xmlrpc", _value(_cdr_of(root), 0), to_fields)
+    call = _parameters(root)
+    notes: dict[int, list[str]] = {}
+    values = [_element(each, place, notes) for place, each in enumerate(call.cdrs)]
+    message = message_of("xmlrpc", values if call.is_array else values[0], to_fields)
+    _tell_left_out(call.left_out, message, notes)
+    return annotated(message, notes) if notes else message
+
+
+class _Parameters(NamedTuple):
+    """What a call holds: what is meant as CDRs, whether as an array of them, and what is left out."""
+
+    cdrs: list[Element]
+    is_array: bool
+    left_out: list[Element]
+
+
+def _parameters(root: Element) -> _Parameters:
+    values = [value for params in root for param in params for value in param]
+    typed = [each for value in values for each in (value if len(value) else [value])]
+    chosen: list[Element] = []
+    others: list[Element] = []
+    for each in typed:
+        (chosen if each.tag == "struct" or each.find(".//struct") is not None else others).append(each)
+    if not chosen and [each.tag for each in others] == ["array"]:
+        chosen, others = others, []
+    if not chosen:
+        raise Unreadable("no parameter of the call is a struct")
+    cdrs = [cdr for each in chosen for cdr in (each.iterfind("data/value") if each.tag == "array" else [each])]
+    left_out = [each for each in others if len(each) or (each.text or "").strip()]
+    return _Parameters(cdrs, len(chosen) > 1 or chosen[0].tag == "array", left_out)
+
+
+def _tell_left_out(left_out: list[Element], message: Message, notes: dict[int, list[str]]) -> None:
+    if not left_out:
+        return
+    cdrs = (place for place, element in enumerate(message.elements) if isinstance(element, Fields))
+    first = next(cdrs, None)
+    if first is None:
+        raise Unreadable("a parameter beside an array in which nothing is a struct")
+    # Its kind alone: what stands before a CDR in a call is a password more often than not.
+    kinds = [kind_of(_READERS.get(each.tag, _text)(each, _Inside(0, []))) for each in left_out[:_MOST_LEFT_OUT]]
+    told = f"{len(left_out)} beside the CDR left out: {', '.join(kinds)}"
+    notes.setdefault(first, []).append(note("params", told))
+
+
+def _element(node: Element, place: int, notes: dict[int, list[str]]) -> WireValue:
+    """Read what may be a CDR: a struct, or a value of an array."""
+    struct = node if node.tag == "struct" else next(iter(node), None)
+    if struct is None or struct.tag != "struct":
+        return _value(node, _Inside(0, []))
+    inside = _Inside(1, [])
+    pairs = _members(struct, inside)
+    lines = notes_on_repeats(pairs)
+    if inside.remarks:
+        for member in struct:
+            again = _Inside(1, [])
+            ((name, _),) = _members([member], again)
+            lines += notes_inside(name, again.remarks)
+    if lines:
+        notes[place] = lines
+    return dict(pairs)
 
 
 def _parse(text: str) -> tuple[Element, ToFields]:
@@ -48,73 +123,62 @@ def _parse_mended(text: str) -> Element:
     return root
 
 
-def _cdr_of(call: Element) -> Element:
-    values = [value for params in call for param in params for value in param if len(value)]
-    structs = [value for value in values if value[0].tag == "struct"]
-    if values and values[0][0].tag == "array" and (not structs or values[0].find(".//struct") is not None):
-        return values[0]
-    if not structs:
-        raise Unreadable("no parameter of the call is a struct")
-    return structs[0]
-
-
-def _value(value: Element, depth: int) -> WireValue:
+def _value(value: Element, inside: _Inside) -> WireValue:
     if not len(value):
         return value.text or ""
     typed = value[0]
-    return _READERS.get(typed.tag, _text)(typed, depth)
+    return _READERS.get(typed.tag, _text)(typed, inside)
 
 
-def _deeper(depth: int) -> int:
-    if depth == MAX_DEPTH:
-        raise Unreadable(f"values nested more than {MAX_DEPTH} deep")
-    return depth + 1
-
-
-def _struct(struct: Element, depth: int) -> WireValue:
-    inner = _deeper(depth)
-    fields: dict[str, WireValue] = {}
+def _members(struct: Iterable[Element], inside: _Inside) -> list[tuple[str, WireValue]]:
+    pairs = []
     for member in struct:
         name, value = "", None
         for part in member:
             if part.tag == "name":
                 name = part.text or ""
             elif part.tag == "value":
-                value = _value(part, inner)
-        fields[name] = value
-    return fields
+                value = _value(part, inside)
+        pairs.append((name, value))
+    return pairs
 
 
-def _array(array: Element, depth: int) -> WireValue:
-    inner = _deeper(depth)
+def _struct(struct: Element, inside: _Inside) -> WireValue:
+    pairs = _members(struct, inside.deeper())
+    inside.remarks.extend(remarks_on_repeats(pairs))
+    return dict(pairs)
+
+
+def _array(array: Element, inside: _Inside) -> WireValue:
+    inner = inside.deeper()
     return [_value(value, inner) for value in array.iterfind("data/value")]
 
 
-def _text(typed: Element, _depth: int) -> str:
+def _text(typed: Element, _inside: _Inside) -> str:
     return "".join(typed.itertext()) if len(typed) else typed.text or ""
 
 
-def _int(typed: Element, _depth: int) -> WireValue:
+def _int(typed: Element, _inside: _Inside) -> WireValue:
     text = typed.text or ""
     # A leading zero means a telephone number, which is none without it.
     return whole_number(text.strip()) if _WHOLE_NUMBER.fullmatch(text) else text
 
 
-def _double(typed: Element, _depth: int) -> WireValue:
+def _double(typed: Element, _inside: _Inside) -> WireValue:
     text = typed.text or ""
     return fraction(text.strip()) if _FRACTION.fullmatch(text) else text
 
 
-def _boolean(typed: Element, _depth: int) -> WireValue:
+def _boolean(typed: Element, _inside: _Inside) -> WireValue:
     text = typed.text or ""
     return _BOOLEANS.get(text.strip().lower(), text)
 
 
-def _nil(_typed: Element, _depth: int) -> WireValue:
+def _nil(_typed: Element, _inside: _Inside) -> WireValue:
     return None
 
 
-_READERS: Final[dict[str, Callable[[Element, int], WireValue]]] = {
+_READERS: Final[dict[str, Callable[[Element, _Inside], WireValue]]] = {
     "string": _text,
     "struct": _struct,
     "array": _array,

@@ -106,6 +106,36 @@ def test_a_body_that_is_not_there_cannot_be_shown(product: Product) -> None:
     assert product.cdr("quarantine", "show", "77") == (1, "", "cdr: there is no body 77 in quarantine\n")
 
 
+@pytest.mark.parametrize(
+    "command", [["list"], ["replay"], ["replay", "--dry-run"], ["discard"], ["discard", "--dry-run"]]
+)
+def test_an_id_of_no_body_is_an_error_and_nothing_is_done(product: Product, command: list[str]) -> None:
+    kept = keep_body(product, json.dumps(CDR))
+    done = product.cdr("quarantine", *command, str(kept), "77", "78")
+    assert done == (1, "", "cdr: there is no body 77, 78 in quarantine\n")
+    assert statuses(product) == {kept: "kept"}
+    assert product.count("cdr.audit") == 0
+
+
+@pytest.mark.parametrize("command", [["list"], ["replay"], ["discard"]])
+def test_an_id_that_is_replayed_or_discarded_already_is_no_error(product: Product, command: list[str]) -> None:
+    kept = keep_body(product, json.dumps(CDR))
+    product.run("UPDATE cdr.quarantine SET status = 'replayed'")
+    assert product.cdr("quarantine", *command, str(kept)).exit_code == 0
+    assert statuses(product) == {kept: "replayed"}
+
+
+@pytest.mark.parametrize("command", [["replay"], ["discard"]])
+def test_a_filter_that_finds_nothing_is_no_error(product: Product, command: list[str]) -> None:
+    assert product.cdr("quarantine", *command, "--reason", "unheard_of").exit_code == 0
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "9223372036854775808"])
+def test_a_number_that_is_no_id_is_wrong_usage(product: Product, number: str) -> None:
+    for verb in ("show", "list", "discard"):
+        assert product.cdr("quarantine", verb, "--", number).exit_code == 2
+
+
 def test_a_body_that_can_be_read_now_is_loaded_as_of_its_receipt(product: Product) -> None:
     kept = keep_body(product, json.dumps(CDR))
     done = product.cdr("quarantine", "replay", "--all")

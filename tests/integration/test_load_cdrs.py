@@ -232,7 +232,7 @@ EXPECTED_OF_THREE = {
 def test_problems_are_those_of_the_values_that_stand(loader: Loader, database_url: str) -> None:
     loader.load(THREE)
     problems = only(database_url)["problems"]
-    assert sorted(line.partition(":")[0] for line in problems) == ["Duration", "ai", "gone", "record"]
+    assert sorted(line.partition(":")[0] for line in problems) == ["Duration", "aiData", "gone", "record"]
 
 
 @contextmanager
@@ -437,7 +437,7 @@ COLUMNS = {
 
 def test_each_bad_value_leaves_a_line(loader: Loader, database_url: str) -> None:
     loader.load_fields(leg("c", **BAD))
-    assert {line.partition(":")[0] for line in only(database_url)["problems"]} == COLUMNS
+    assert {line.partition(":")[0] for line in only(database_url)["problems"]} == set(BAD)
 
 
 def test_each_bad_value_leaves_its_column_null(loader: Loader, database_url: str) -> None:

@@ -206,11 +206,41 @@ def test_an_empty_body_is_err_1_in_the_declared_format_and_not_kept(
 
 
 @pytest.mark.parametrize("body_format", FORMATS)
-@pytest.mark.parametrize("probe", [{"test": True}, {"ping": "x"}, {"Test": "", "other": "1"}])
+@pytest.mark.parametrize("probe", [{"test": True}, {"ping": "x"}, {"Test": "", "PING": 1}])
 def test_a_probe_is_ok_and_not_kept(client: TestClient, redis_url: str, body_format: str, probe: Any) -> None:
     response = post(client, encoded(body_format, probe), CONTENT_TYPES[body_format])
     assert answer(response) == (200, CONTENT_TYPES[body_format], err(body_format, 0), "OK")
     assert jobs(redis_url) == []
+
+
+@pytest.mark.parametrize("body_format", FORMATS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ping": 1, "type": "Queue", "caller": "0540000000"},
+        {"Test": "", "other": ""},
+        {"test": {"ivruniqueid": "x"}},
+        {"ping": ["x"]},
+        {"test": "x" * 65},
+    ],
+)
+def test_a_probe_that_holds_anything_else_is_err_2_and_kept(
+    client: TestClient, redis_url: str, body_format: str, fields: Any
+) -> None:
+    body = encoded(
+        body_format, {name: str(value) * 20 if body_format == "form" else value for name, value in fields.items()}
+    )
+    assert answer(post(client, body, CONTENT_TYPES[body_format]))[2] == err(body_format, 2)
+    assert [each.body for each in kept(redis_url)] == [body]
+
+
+def test_a_probe_of_which_a_part_was_left_out_is_kept(client: TestClient, redis_url: str) -> None:
+    body = xmlrpc.client.dumps(("who knows", {"ping": 1}), "CDR").encode()
+    assert answer(post(client, body, XML))[2:] == (
+        2,
+        "no call id: ivruniqueid is missing; params: 1 beside the CDR left out: a text",
+    )
+    assert [each.body for each in kept(redis_url)] == [body]
 
 
 def test_a_cdr_with_a_field_named_test_is_a_cdr(client: TestClient, redis_url: str) -> None:
@@ -235,6 +265,35 @@ def test_the_good_of_an_array_are_stored_and_the_bad_told(client: TestClient, re
 def test_each_bad_element_of_an_array_is_kept_by_itself(client: TestClient, redis_url: str) -> None:
     post(client, json.dumps([CDR, NO_ID, 5, None, "x"]).encode())
     assert [json.loads(each.body) for each in kept(redis_url)] == [NO_ID, 5, None, "x"]
+
+
+def test_the_structs_of_a_call_are_deliveries_like_those_of_an_array(client: TestClient, redis_url: str) -> None:
+    structs = [{"ivruniqueid": "one"}, {"ivruniqueid": "two"}, {"type": "Queue"}]
+    told = answer(post(client, xmlrpc.client.dumps(tuple(structs), "CDR").encode(), XML))
+    assert told[2:] == (2, "1 of 3: element 2: no call id: ivruniqueid is missing")
+    assert [(each.place, each.fields) for each in deliveries(redis_url)] == [(0, structs[0]), (1, structs[1])]
+    assert [json.loads(each.body) for each in kept(redis_url)] == [structs[2]]
+
+
+def test_what_a_multicall_holds_is_kept(client: TestClient, redis_url: str) -> None:
+    calls = [{"methodName": "CDR", "params": [{"ivruniqueid": "x"}]}]
+    assert answer(post(client, xmlrpc.client.dumps((calls,), "system.multicall").encode(), XML))[2] == 2
+    assert [json.loads(each.body) for each in kept(redis_url)] == calls
+
+
+def test_the_quarantine_tells_what_reading_a_bad_element_cost(client: TestClient, redis_url: str) -> None:
+    post(client, b'[{"caller": "05", "caller": "06"}]')
+    told = "no call id: ivruniqueid is missing; caller: sent more than once: the last stands, not '05'"
+    assert [each.error for each in kept(redis_url)] == [told]
+
+
+def test_of_a_repeated_name_both_values_reach_the_queue(client: TestClient, redis_url: str) -> None:
+    assert answer(post(client, b'{"ivruniqueid": "x", "caller": "05", "caller": "06"}'))[2] == "0"
+    (stored,) = deliveries(redis_url)
+    assert (stored.fields["caller"], stored.notes) == (
+        "06",
+        ("caller: sent more than once: the last stands, not '05'",),
+    )
 
 
 def test_an_empty_array_is_err_2_and_kept(client: TestClient, redis_url: str) -> None:
@@ -279,9 +338,17 @@ def test_a_head_only_asks(client: TestClient, redis_url: str) -> None:
     assert jobs(redis_url) == []
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_other_methods_are_not_allowed(client: TestClient, method: str) -> None:
-    assert client.request(method, ADDRESS).status_code == 405
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CDR"])
+@pytest.mark.parametrize("path", [ADDRESS, f"{ADDRESS}/", "/cdr/wrong", "/cdr"])
+def test_other_methods_are_refused_in_plain_text_whatever_the_secret(
+    client: TestClient, redis_url: str, method: str, path: str
+) -> None:
+    response = client.request(method, path, content=encoded("json", CDR))
+    assert (response.status_code, response.text) == (405, "method not allowed")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert response.headers["allow"] == "GET, HEAD, POST"
+    assert SECRET not in str(response.headers)
+    assert jobs(redis_url) == []
 
 
 @pytest.mark.parametrize(
@@ -320,6 +387,40 @@ def test_without_secrets_the_bare_address_is_the_default_account(redis_url: str,
     assert deliveries(redis_url)[0].account == "default"
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+def test_headers_tell_whether_what_is_kept_is_still_encoded(client: TestClient, redis_url: str, encoding: str) -> None:
+    post(client, gzip.compress(b"nonsense"), **{"content-encoding": encoding})
+    undone, left = ("gzip", None) if encoding == "gzip" else (None, "br")
+    headers = kept(redis_url)[0].headers
+    assert (headers.get("(content-encoding undone)"), headers.get("content-encoding")) == (undone, left)
+
+
+def test_the_parts_of_a_repeated_header_count_as_its_list(client: TestClient, redis_url: str) -> None:
+    headers = [("content-encoding", "gzip"), ("content-encoding", "gzip")]
+    response = client.post(ADDRESS, content=gzip.compress(gzip.compress(encoded("json", CDR))), headers=headers)
+    assert answer(response)[2] == "0"
+    assert deliveries(redis_url)[0].fields == CDR
+
+
+@pytest.mark.parametrize("quoted", [SECRET, SECRET.replace("s", "%73"), SECRET.replace("s", "%2573")])
+def test_the_secret_in_a_query_is_not_kept(client: TestClient, redis_url: str, quoted: str) -> None:
+    client.get(f"{ADDRESS}?ivruniqueid=x&note=to+{quoted}")
+    client.get(f"{ADDRESS}?ivruniqueid={quoted}%01&caller=1")
+    assert [each.fields for each in deliveries(redis_url)] == [
+        {"ivruniqueid": "x", "note": "(secret)"},
+        {"ivruniqueid": "(secret)", "caller": "1"},
+    ]
+    assert "secret-of" not in client.get("/metrics").text
+
+
+def test_the_headers_of_a_post_are_kept_with_its_first_bad_element(client: TestClient, redis_url: str) -> None:
+    post(client, json.dumps([CDR, NO_ID, 5, "x"]).encode(), **{"user-agent": "Voicenter", "x-long": "y" * 5000})
+    first, *others = kept(redis_url)
+    assert first.headers["user-agent"] == "Voicenter"
+    assert [each.headers for each in others] == [{"(headers)": "with the first bad element of the same post"}] * 2
+    assert {each.received_at_us for each in others} == {first.received_at_us}
+
+
 def test_headers_are_kept_without_secrets(client: TestClient, redis_url: str) -> None:
     secrets = {"authorization": "Basic x", "cookie": "a=b", "x-original-uri": ADDRESS, "x-note": f"to {ADDRESS}"}
     post(client, b"nonsense", **secrets, **{"user-agent": "Voicenter"})
@@ -330,9 +431,25 @@ def test_headers_are_kept_without_secrets(client: TestClient, redis_url: str) ->
 
 
 def test_past_a_days_bound_bodies_are_answered_and_not_kept(redis_url: str) -> None:
-    with receiving(redis_url, quarantine_bytes_per_day=10) as client:
-        assert [answer(post(client, b"nonsense"))[2] for _ in range(2)] == ["1", "1"]
+    with receiving(redis_url, quarantine_bytes_per_day=1000) as client:
+        assert [answer(post(client, b"nonsense" * 50))[2] for _ in range(2)] == ["1", "1"]
+        assert metric(client, 'cdr_received_total{format="json",result="quarantine_full"}') == 1
     assert len(kept(redis_url)) == 1
+
+
+def test_headers_count_towards_a_days_bound(redis_url: str) -> None:
+    with receiving(redis_url, quarantine_bytes_per_day=1000) as client:
+        assert answer(post(client, b"nonsense", **{"x-long": "y" * 1000}))[2] == "1"
+    assert kept(redis_url) == []
+
+
+def test_a_body_that_could_not_be_stored_takes_nothing_of_the_days_bound(redis_url: str) -> None:
+    with receiving(redis_url, quarantine_bytes_per_day=1000) as client:
+        with configured(redis_url, appendonly="no"):
+            refused = [answer(post(client, b"nonsense" * 50))[0] for _ in range(5)]
+        assert refused == [503] * 5
+        assert answer(post(client, b"other" * 50))[0] == 200
+    assert [each.body for each in kept(redis_url)][-1:] == [b"other" * 50]
 
 
 @pytest.mark.parametrize("body_format", FORMATS)

@@ -104,7 +104,10 @@ def test_what_is_never_taken_fails_after_three_tries(tmp_path: Path, capsys: pyt
         options = SimulateOptions(receiver.url, count=2, seed=1, format="json", acked=tmp_path / "acked")
         assert run_simulation(options) == 1
     assert len(receiver.requests) == 6
-    assert summary(capsys)["failed"] == 2
+    told = ["not acked: HTTP 503 err 2 OK"] * 2 + ["2 not acked: HTTP 503 err 2 OK"]
+    output = capsys.readouterr()
+    assert output.err.splitlines() == [f"cdr simulate: {line}" for line in told]
+    assert "failed 2" in output.out
     assert (tmp_path / "acked").read_text() == ""
 
 

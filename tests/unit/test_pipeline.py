@@ -98,8 +98,9 @@ def test_a_country_that_the_provider_spells_otherwise_is_no_problem() -> None:
 
 
 def test_another_country_than_the_providers_leaves_a_line() -> None:
-    cdr = enriched(caller="+12125550123", caller_country="France")
-    assert (cdr.caller_country, list(cdr.problems)) == ("United States", ["caller_country"])
+    cdr = enriched(caller="+12125550123", Caller_Country="France")
+    assert cdr.caller_country == "United States"
+    assert list(cdr.problems.values()) == ["Caller_Country: the provider says 'France', the number is of US"]
 
 
 def test_the_providers_country_stands_where_the_number_tells_none() -> None:

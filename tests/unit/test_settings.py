@@ -126,6 +126,7 @@ def test_what_has_no_default_is_required_by_name(group: type[Group], variable: s
         (ReceiverSettings, "CDR_RECEIVER_DEBUG", "loud"),
         (ReceiverSettings, "CDR_RECEIVER_SECRETS", SECRET),
         (ReceiverSettings, "CDR_RECEIVER_SECRETS", "shop:short"),
+        (ReceiverSettings, "CDR_RECEIVER_SECRETS", f"shop:{SECRET},office:{SECRET}"),
         (ReceiverSettings, "CDR_RECEIVER_SECRETS", f"shop:{SECRET}/"),
         (ReceiverSettings, "CDR_RECEIVER_SECRETS", f"my shop:{SECRET}"),
         (ReceiverSettings, "CDR_RECEIVER_SECRETS", f":{SECRET}"),
@@ -176,6 +177,18 @@ def test_secrets_are_pairs_and_an_account_may_have_two(monkeypatch: pytest.Monke
     monkeypatch.setenv("CDR_RECEIVER_SECRETS", f" shop:{SECRET}1 , shop:{SECRET}2,office:{SECRET}3,")
     pairs = [(account, secret.get_secret_value()) for account, secret in load(ReceiverSettings).receiver_secrets]
     assert pairs == [("shop", f"{SECRET}1"), ("shop", f"{SECRET}2"), ("office", f"{SECRET}3")]
+
+
+def test_a_secret_of_two_accounts_is_refused_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDR_RECEIVER_SECRETS", f"shop:{SECRET}1,office:{SECRET}2,branch:{SECRET}1")
+    told = "CDR_RECEIVER_SECRETS: the accounts shop and branch have the same secret; each needs one of its own"
+    with pytest.raises(ConfigurationError, match=f"^{told}$"):
+        load(ReceiverSettings)
+
+
+def test_an_account_may_name_its_secret_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDR_RECEIVER_SECRETS", f"shop:{SECRET},shop:{SECRET}")
+    assert len(load(ReceiverSettings).receiver_secrets) == 2
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

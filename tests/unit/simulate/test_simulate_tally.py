@@ -5,7 +5,7 @@ import io
 import pytest
 
 from cdr.simulate import tally as tally_module
-from cdr.simulate.tally import Tally
+from cdr.simulate.tally import Refusals, Tally
 from cdr.simulate.traffic import SentCdr
 
 ONE = SentCdr("20260101", "Queue", 1536855354, "", "AAPINFzL")
@@ -47,3 +47,22 @@ def test_old_cdrs_are_forgotten_but_stay_counted(monkeypatch: pytest.MonkeyPatch
         tally.note([ONE._replace(time=time)], "acked")
     assert tally.acked == 100
     assert len(tally._outcomes) == 10
+
+
+def test_refusals_are_counted_by_reason_and_the_first_few_told_at_once() -> None:
+    told: list[str] = []
+    refusals = Refusals(told.append)
+    for reason in ["HTTP 503", "timed out", "timed out", "HTTP 404", "timed out"]:
+        refusals.note(reason)
+    assert told == ["not acked: HTTP 503", "not acked: timed out", "not acked: timed out"]
+    assert refusals.lines() == ["3 not acked: timed out", "1 not acked: HTTP 503", "1 not acked: HTTP 404"]
+
+
+def test_however_many_reasons_there_are_20_are_remembered() -> None:
+    refusals = Refusals(lambda _: None)
+    for number in range(100):
+        refusals.note(f"reason {number}")
+    refusals.note("reason 3")
+    lines = refusals.lines()
+    assert len(lines) == 21
+    assert lines[:2] == ["80 not acked: other reasons", "2 not acked: reason 3"]

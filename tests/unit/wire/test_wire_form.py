@@ -24,7 +24,6 @@ def fields_of(body: bytes, content_type: str | None = FORM) -> Fields:
         (b"a=b&c=d", {"a": "b", "c": "d"}),
         (b"a=x+y%20z%2Bw", {"a": "x y z+w"}),
         (b"a=&b&c=1", {"a": "", "b": "", "c": "1"}),
-        (b"a=1&a=2", {"a": "2"}),
         (b"a=b=c", {"a": "b=c"}),
         (b"&&a=1&", {"a": "1"}),
         (b"a=1;b=2", {"a": "1;b=2"}),
@@ -37,6 +36,26 @@ def fields_of(body: bytes, content_type: str | None = FORM) -> Fields:
 )
 def test_a_form_gives_its_fields_as_text(body: bytes, fields: dict[str, str]) -> None:
     assert fields_of(body) == Fields(dict(fields))
+
+
+@pytest.mark.parametrize("body", [b"a=1&a=2", b"a=1&b=&%61=2", b"a=1&b=&a=2&a=2"])
+def test_the_last_of_a_repeated_field_stands_and_a_note_tells_of_the_other(body: bytes) -> None:
+    element = fields_of(body)
+
+    assert element.fields["a"] == "2"
+    assert element.notes == ("a: sent more than once: the last stands, not '1'",)
+
+
+def test_a_field_that_is_repeated_with_its_value_is_not_told() -> None:
+    assert fields_of(b"a=1&a=1") == Fields({"a": "1"})
+
+
+def test_repeated_fields_that_had_to_be_mended_are_told_in_text_that_can_be_stored() -> None:
+    element = fields_of(b"a%00=%ED%A0%80&a%00=x")
+
+    assert element.fields == {"a": "x"}
+    told = "a: sent more than once: the last stands, not '\\ud800'"
+    assert element.notes == ("a: NUL removed", told)
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,76 @@ def test_what_is_no_number_in_json_becomes_text(text: str) -> None:
     assert values_of(f'{{"a": {text}}}') == {"a": text}
 
 
-def test_the_last_of_a_repeated_key_stands() -> None:
-    assert values_of('{"a": 1, "a": 2}') == {"a": 2}
-    assert values_of('{"a": NaN, "a": 2}') == {"a": 2}
+@pytest.mark.parametrize(
+    ("body", "lost"),
+    [
+        ('{"a": 1, "a": 2}', "1"),
+        ('{"a": "05", "b": {}, "a": 2}', "'05'"),
+        ('{"a" : 1, "a" : 2}', "1"),
+        ('{"a": NaN, "a": 2}', "'NaN'"),
+        ('{"a": 1.50, "a": 2}', "'1.50'"),
+        (r'{"b": "{\"x\":1}", "a": 1, "a": 2}', "1"),
+        (r'{"b": "\\", "a": 1, "a": 2}', "1"),
+        ('{"a": 2, "a": 0, "a": 1, "a": 2}', "1"),
+    ],
+)
+def test_the_last_of_a_repeated_key_stands_and_a_note_tells_of_the_other(body: str, lost: str) -> None:
+    element = fields_of(body)
+
+    assert element.fields["a"] == 2
+    assert element.notes == (f"a: sent more than once: the last stands, not {lost}",)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a": 1, "a": 1}',
+        '{"a": [{"b": 1}, {"b": 2}], "b": {"a": 1}}',
+        r'{"a": "\":\":", "b": {"c\\":1}}',
+        '{"a" : 1, "b" :2}',
+        r'{"\"": 1, "\\\"": 2}',
+    ],
+)
+def test_nothing_is_noted_where_nothing_was_lost(body: str) -> None:
+    assert fields_of(body).notes == ()
+
+
+def test_a_repeated_key_inside_of_a_field_is_told_with_the_field() -> None:
+    element = fields_of('{"x": 1, "aiData": [{"b": {"c": "first", "c": "last"}}]}')
+
+    assert element.fields["aiData"] == [{"b": {"c": "last"}}]
+    assert element.notes == ("aiData: 'c' in it was sent more than once: the last stands, not 'first'",)
+
+
+def test_a_repeated_key_is_told_with_its_own_element() -> None:
+    first, _, third = read_body(b'[{"a": 1}, 5, {"a": 1, "a": 2}]').elements
+
+    assert first == Fields({"a": 1})
+    assert third == Fields({"a": 2}, ("a: sent more than once: the last stands, not 1",))
+
+
+def test_a_repeated_key_of_a_mended_body_is_told_in_text_that_can_be_stored() -> None:
+    element = fields_of(rb'{"a\u0000": "\ud800", "a\u0000": "\u0000"}')
+
+    assert element.fields == {"a": ""}
+    told = "a: sent more than once: the last stands, not '\\ud800'"
+    assert element.notes == ("a: NUL removed", told)
+
+
+def test_keys_that_are_one_once_mended_are_told() -> None:
+    element = fields_of(rb'{"a\u0000": "first", "a": "last", "b": {"c": 1, "c\u0000": 2}}')
+
+    assert element.fields == {"a": "last", "b": {"c": 2}}
+    inside = ("b: NUL removed", "b: names in it became one, of which the last stands")
+    assert element.notes == ("a: NUL removed", *inside, "a: sent more than once: the last stands, not 'first'")
+
+
+def test_of_many_repeated_keys_20_are_told_and_the_rest_counted() -> None:
+    body = "{" + ",".join(f'"{number % 50}": {number}' for number in range(100)) + "}"
+
+    *notes, rest = fields_of(body).notes
+    assert [note.partition(":")[0] for note in notes] == [str(number) for number in range(20)]
+    assert rest == "19: one of 50 names that were sent more than once"
 
 
 @pytest.mark.parametrize(
@@ -206,4 +273,16 @@ def test_a_cdr_may_hold_2_000_fields_and_no_more() -> None:
 
 
 def test_a_body_of_millions_of_values_is_refused_before_it_is_parsed() -> None:
-    assert error_of(b'{"a":[' + b"0," * 2_000_000 + b"0]}") == "more than 2,000,000 values in one body"
+    assert error_of(b'{"a":[' + b"0," * 1_000_000 + b"0]}") == "more than 1,000,000 values in one body"
+
+
+def test_a_body_that_needs_mending_may_hold_half_as_many_values() -> None:
+    assert error_of(b'{"b":NaN,"a":[' + b"0," * 500_000 + b"0]}") == "more than 500,000 values in one body"
+
+
+@pytest.mark.parametrize("digits", [400, 401])
+def test_a_long_number_is_found_wherever_it_stands(digits: int) -> None:
+    numbers = "7" * digits
+    for start in range(50):
+        values = values_of(f'{{"a": [{"1," * start}{numbers}, 12345678]}}')["a"]
+        assert values[-2] == (int(numbers) if digits == 400 else numbers)

@@ -1,0 +1,3 @@
+SELECT quarantine_id
+FROM cdr.quarantine
+WHERE quarantine_id = ANY(%(ids)s::bigint[])
