@@ -20,6 +20,8 @@ def line(played: Round) -> str:
     """Tell a round in one line."""
     counts = ", ".join(f"{_NAMES[outcome]} {played.ledger.count(outcome)}" for outcome in OUTCOMES)
     end = f"settled in {played.settle_seconds:.1f} s" if not played.findings else f"FAILED: {_kinds(played.findings)}"
+    if played.waited_for:
+        end += f", last waited for {played.waited_for.about}"
     return f"{played.name}: {played.schedule}\n    {counts}; rows {len(played.stored.cdrs)}; {end}"
 
 

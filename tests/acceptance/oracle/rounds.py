@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import count
@@ -43,6 +44,7 @@ class Round:
     done: list[tuple[float, str]] = field(default_factory=list)
     calm_at: float = 0.0
     settle_seconds: float = 0.0
+    waited_for: Finding | None = None
     stored: Stored = field(default_factory=Stored)
     findings: list[Finding] = field(default_factory=list)
 
@@ -61,20 +63,32 @@ class Oracle:
 
     def play(self, name: str, schedule: Schedule, seed: int) -> Round:
         """Play one round to its end."""
-        began = time.monotonic()
-        played = Round(name, schedule, f"-s{seed}r{next(_ROUNDS)}x", began)
-        traffic = Traffic(seed, played.mark, self.product.recordings_base)
-        driver = Driver(self.product.addresses, played.ledger)
-        try:
+        with self._round(name, schedule, seed) as (played, driver, traffic):
             with driver.posting(traffic, schedule.cdrs_a_second):
                 self._run(played)
                 # The faults end while there is traffic still, which then is finished.
                 self.product.bring_back()
                 played.calm_at = time.monotonic()
-            self.settle(played, driver, traffic)
+            self._settle(played, driver, traffic)
+        return played
+
+    def play_by_hand(self, name: str, act: Callable[[Driver, Traffic], None]) -> Round:
+        """Play a round in which `act` does all that is done, posts included."""
+        with self._round(name, Schedule(0, 0, ()), 0) as (played, driver, traffic):
+            act(driver, traffic)
+            self.product.bring_back()
+            played.calm_at = time.monotonic()
+            self._settle(played, driver, traffic)
+        return played
+
+    @contextmanager
+    def _round(self, name: str, schedule: Schedule, seed: int) -> Iterator[tuple[Round, Driver, Traffic]]:
+        played = Round(name, schedule, f"-s{seed}r{next(_ROUNDS)}x", time.monotonic())
+        driver = Driver(self.product.addresses, played.ledger)
+        try:
+            yield played, driver, Traffic(seed, played.mark, self.product.recordings_base)
         finally:
             driver.close()
-        return played
 
     def _run(self, played: Round) -> None:
         """Begin and end each fault in its time, in this thread: it is the parent of what is started again."""
@@ -84,11 +98,12 @@ class Oracle:
             act()
         _sleep_until(played.began + played.schedule.seconds)
 
-    def settle(self, played: Round, driver: Driver, traffic: Traffic) -> None:
+    def _settle(self, played: Round, driver: Driver, traffic: Traffic) -> None:
         """Wait until everything is in its place, or a minute is over, and note what is wrong then."""
         deadline = played.calm_at + SETTLE_SECONDS
         stuck = self._send_fresh(driver, traffic, deadline)
         while (findings := self._look(played)) and time.monotonic() < deadline:
+            played.waited_for = findings[0]
             self.product.start_up()
             time.sleep(POLL_SECONDS)
         played.settle_seconds = time.monotonic() - played.calm_at

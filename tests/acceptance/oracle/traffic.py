@@ -17,6 +17,8 @@ JSON_ONLY = frozenset({"seconds_waiting_in_queue", "OriginalivrUniqueID"})
 # What a second delivery may have more than the first, or less.
 CHANGING = ("record", "aiData", "price", "representative_name", "queuename", "caller_country", "DepartmentName")
 ARRAY_SHARE, REPEAT_SHARE, OTHER_ACCOUNT_SHARE, TWICE_SHARE, NO_CDR_SHARE = 0.06, 0.08, 0.02, 0.01, 0.01
+# Each recording costs a few fsyncs of its own, and would be what a round is spent on.
+RECORDED_SHARE = 0.2
 LONGEST_ARRAY = 12
 # A second delivery comes so many posts behind the first.
 REPEAT_AFTER = (1, 300)
@@ -79,7 +81,7 @@ class Traffic:
         if "OriginalivrUniqueID" in marked:
             marked["OriginalivrUniqueID"] += self._mark
         if marked["record"]:
-            marked["record"] = self._on_time(marked["record"])
+            marked["record"] = self._on_time(marked["record"]) if self._rng.random() < RECORDED_SHARE else ""
         return marked
 
     def _on_time(self, url: str) -> str:

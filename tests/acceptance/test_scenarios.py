@@ -1,0 +1,65 @@
+"""The promises of docs/reliability.md that have a name, each on the whole product under load."""
+
+from __future__ import annotations
+
+import signal
+
+import psycopg
+import pytest
+from oracle.driver import Driver
+from oracle.processes import send, thread_count
+from oracle.product import Product, wait_for
+from oracle.report import line, story
+from oracle.rounds import Oracle, Round
+from oracle.schedule import read_schedule
+from oracle.traffic import Traffic
+
+pytestmark = pytest.mark.timeout(600)
+
+RECOVERY_SECONDS = 30.0
+
+
+def assert_all_is_well(played: Round, product: Product) -> None:
+    assert not played.findings, story(played, product.logs)
+    assert played.ledger.count("acked") > 0, line(played)
+
+
+def test_the_batch_of_a_killed_worker_is_rows_within_30_seconds_though_the_other_worker_was_idle(
+    oracle: Oracle,
+) -> None:
+    product = oracle.product
+
+    def kill_a_worker_in_mid_batch(driver: Driver, traffic: Traffic) -> None:
+        with psycopg.connect(product.database_url) as blocker:
+            blocker.execute("LOCK TABLE cdr.cdrs IN SHARE MODE")
+            driver.deliver(traffic.array(500))
+            wait_for(lambda: waits_for_a_lock(product), 60, "no worker loads")
+            # The busy one has a thread more, which renews its lease.
+            send(max(product.pids("worker cdrs"), key=thread_count), signal.SIGKILL)
+
+    played = oracle.play_by_hand("worker killed in mid-batch", kill_a_worker_in_mid_batch)
+
+    assert_all_is_well(played, product)
+    assert played.settle_seconds < RECOVERY_SECONDS, line(played)
+
+
+def waits_for_a_lock(product: Product) -> bool:
+    with psycopg.connect(product.database_url) as connection:
+        waiting = connection.execute(
+            "SELECT FROM pg_stat_activity WHERE application_name = 'cdr worker' AND wait_event_type = 'Lock'"
+        )
+        return waiting.fetchone() is not None
+
+
+def test_postgres_away_for_15_seconds_fails_no_job(oracle: Oracle) -> None:
+    played = oracle.play("PostgreSQL away", read_schedule("17.0s 150/s postgres-fast@1.00+15.00#0"), 0)
+
+    assert_all_is_well(played, oracle.product)
+    assert played.ledger.count("refused") + played.ledger.count("unanswered") == 0, line(played)
+    assert played.settle_seconds < RECOVERY_SECONDS, line(played)
+
+
+def test_nothing_acknowledged_is_lost_when_everything_is_killed_at_once(oracle: Oracle) -> None:
+    schedule = "6.0s 150/s tree-killed@2.50+1.00#0 redis-killed@2.50+1.00#0 postgres-killed@2.50+1.00#0"
+
+    assert_all_is_well(oracle.play("everything killed", read_schedule(schedule), 0), oracle.product)

@@ -1,0 +1,31 @@
+"""Some seeds of the oracle on every change; `make oracle SEEDS=200` plays many."""
+
+from __future__ import annotations
+
+import pytest
+from oracle.report import story
+from oracle.rounds import Oracle
+from oracle.schedule import draw_schedule, read_schedule
+
+pytestmark = pytest.mark.timeout(600)
+
+# Between them: kills and restarts of every process, all three networks, Redis and PostgreSQL out of order.
+SEEDS = (1, 9, 16)
+# Schedules that failed once, each with what was found.
+FAILED_ONCE = {
+    "a failed recording job, because Redis cut the connection while a worker began or ended it": (
+        "5.0s 155/s receiver-terminated@1.24+0.00#7 redis-killed@1.60+0.61#4 redis-requests-cut@2.72+1.74#71"
+    ),
+}
+
+
+def test_nothing_acknowledged_is_lost_under_the_faults_of_some_seeds(oracle: Oracle) -> None:
+    for seed in SEEDS:
+        played = oracle.play(f"seed {seed}", draw_schedule(seed), seed)
+        assert not played.findings, story(played, oracle.product.logs)
+
+
+@pytest.mark.parametrize("found", FAILED_ONCE)
+def test_a_schedule_that_failed_once_does_not_fail_again(oracle: Oracle, found: str) -> None:
+    played = oracle.play(found, read_schedule(FAILED_ONCE[found]), 0)
+    assert not played.findings, story(played, oracle.product.logs)
