@@ -10,7 +10,7 @@ import redis
 
 from common.errors import QueueUnavailable
 from common.job_queue import NewJob
-from common.redis_client import commit_connection, translated
+from common.redis_client import commit_connection, translated_async
 from common.settings import RedisSettings
 
 
@@ -39,7 +39,7 @@ class DurableQueue:
         if self._level == "fsync":
             # The timeout of WAITAOF ends a wait that ours would cut off, so that the connection stays in step.
             commands.append(("WAITAOF", 1, self._replicas, int(self._timeout_seconds * 800)))
-        with translated():
+        with translated_async():
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     replies = await self._send(commands)

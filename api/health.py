@@ -15,7 +15,7 @@ from api.metrics import Metrics, QueueState, SharedState
 from api.redis_watch import RedisWatch
 from common.errors import QueueUnavailable
 from common.job_queue import COUNTERS_KEY, QUEUES, failed_key, job_key, queue_key
-from common.redis_client import RedisClient, translated
+from common.redis_client import RedisClient, translated_async
 
 _SHOWN = ("ack_level", "stores_in", "reason", "spool")
 
@@ -44,7 +44,7 @@ class Health:
         """Answer with the receiver's own counts and, when Redis answers, the state of the queues."""
         shared = None
         # What this process counted is still worth reporting; the missing gauges show that Redis is away.
-        with suppress(QueueUnavailable), translated():
+        with suppress(QueueUnavailable), translated_async():
             shared = await self._read_shared()
         text = self._metrics.text(self._watch.state().spool, shared)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -20,7 +20,7 @@ from api.durable_queue import DurableQueue
 from common.ack_gate import memory_share, why_it_cannot_keep
 from common.errors import QueueUnavailable
 from common.receiver_state import ReceiverState, SpoolState, publish_commands
-from common.redis_client import RedisClient, translated
+from common.redis_client import RedisClient, translated_async
 from common.settings import RedisSettings
 
 LOOK_SECONDS = 1.0
@@ -87,7 +87,7 @@ class RedisWatch:
         await self._writes.close()
 
     async def _ask(self) -> str | None:
-        with translated():
+        with translated_async():
             info: Any = await self._questions.info()
         self._share = memory_share(info)
         reason = why_it_cannot_keep(info, self.ack_level)

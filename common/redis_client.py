@@ -46,6 +46,17 @@ def read_hash(connection: RedisClient, key: str) -> dict[bytes, bytes] | None:
     return found
 
 
+@contextmanager
+def translated_async() -> Iterator[None]:
+    """Raise QueueUnavailable in place of the errors of redis-py's asyncio client, and of the event loop below it."""
+    with translated():
+        try:
+            yield
+        except RuntimeError as error:
+            # So uvloop calls a write to a connection that was closed a moment ago.
+            raise ConnectionError(str(error)) from error
+
+
 def connect(url: str, timeout_seconds: float | None = 15, retries: int = _RETRIES) -> RedisClient:
     """Return a client with a connection pool, for workers and commands; replies are bytes.
 
