@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.cdr import read_cdr
 from common.delivery import Delivery
-from worker.merge_deliveries import Merged, in_order, merge
+from worker.merge_deliveries import Merged, in_order, merge, still_counting
 
 
 def delivery(place: int, fields: dict[str, Any], *notes: str) -> Delivery:
@@ -128,3 +128,38 @@ def test_the_order_of_the_fields_makes_no_difference(deliveries: list[Delivery])
         for each in deliveries
     ]
     assert merge(in_order(turned)) == merge(in_order(deliveries))
+
+
+SPELLINGS = st.sampled_from(["duration", "Duration", "DURATION", "price", "queuename", "record", "var_a", "aiData"])
+VALUES = st.sampled_from(
+    [None, "", 0, 1, 2, "x", "1,5", "https://records.invalid/1.mp3", "ftp://x.invalid", {"a": 1}, []]
+)
+NOTES = st.sampled_from(["duration: NUL removed", "price: NUL removed", "gone: NUL removed", "queuename: mended"])
+SEQUENCES = st.lists(
+    st.tuples(st.dictionaries(SPELLINGS, SAID, max_size=4), st.lists(NOTES, max_size=2)), min_size=1, max_size=12
+)
+
+
+def made(sequence: list[tuple[dict[str, Any], list[str]]]) -> list[Delivery]:
+    return [delivery(place, fields, *notes) for place, (fields, notes) in enumerate(sequence)]
+
+
+@settings(max_examples=400)
+@given(sequence=SEQUENCES, order=st.randoms(use_true_random=False))
+def test_what_is_left_out_makes_no_difference_in_whatever_order_the_rest_arrives(
+    sequence: list[tuple[dict[str, Any], list[str]]], order: Any
+) -> None:
+    arriving = made(sequence)
+    order.shuffle(arriving)
+    kept: list[Delivery] = []
+    for number, each in enumerate(arriving, start=1):
+        kept = still_counting(in_order([*kept, each]))
+        together = in_order(arriving[:number])
+        assert merge(kept) == merge(together)
+        assert list(merge(kept).fields) == list(merge(together).fields)
+        assert (kept[0], kept[-1]) == (together[0], together[-1])
+
+
+def test_of_any_number_of_equal_deliveries_the_first_and_the_last_are_enough() -> None:
+    equal = made([({"duration": 1, "var_a": "x"}, ["gone: NUL removed"])] * 50)
+    assert still_counting(equal) == [equal[0], equal[-1]]
