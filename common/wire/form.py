@@ -13,6 +13,7 @@ from common.wire.repeats import notes_on_repeats
 from common.wire.text import decode, decode_as, narrow_codec
 
 _MAX_STRAY_PERCENTS: Final = 100_000
+_PLUS_AS_BLANK: Final = bytes.maketrans(b"+", b" ")
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -44,12 +45,13 @@ def _fields_of(text: str, declared: str | None) -> Fields:
 
 
 def _escaped(raw: bytes) -> bytes:
+    raw = raw.translate(_PLUS_AS_BLANK)
     if b"%" not in raw:
-        return raw.replace(b"+", b" ")
+        return raw
     escaped, stray = _STRAY_PERCENT.subn(b"%25", raw, _MAX_STRAY_PERCENTS)
     if stray == _MAX_STRAY_PERCENTS:
         raise Unreadable(f"{stray:,} percent signs or more that begin no escape")
-    return escaped.replace(b"+", b" ")
+    return escaped
 
 
 def _unescaped(encoded: bytes) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -15,7 +14,7 @@ def storable(value: Any, faults: set[str]) -> Any:
     NUL goes, a lone surrogate becomes U+FFFD.
     """
     if isinstance(value, str):
-        return _storable_text(value, faults) if _UNSTORABLE.search(value) else value
+        return value if _is_storable(value) else _storable_text(value, faults)
     if isinstance(value, dict):
         clean = {storable(name, faults): storable(inner, faults) for name, inner in value.items()}
         if len(clean) < len(value):
@@ -24,6 +23,16 @@ def storable(value: Any, faults: set[str]) -> Any:
     if isinstance(value, list):
         return [storable(inner, faults) for inner in value]
     return value
+
+
+def _is_storable(text: str) -> bool:
+    # Each of these runs at memory speed, where a search for all of it at once takes 0.1 s for the largest body.
+    if "\0" in text:
+        return False
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _storable_text(text: str, faults: set[str]) -> str:

@@ -18,6 +18,8 @@ from common.wire.repeats import notes_inside, notes_on_repeats, remarks_on_repea
 
 _PLAIN = msgspec.json.Decoder(float_hook=fraction)
 _LENIENT = json.JSONDecoder(strict=False, parse_float=fraction, parse_int=whole_number, parse_constant=str)
+_NAME_END = b'":'
+_ESCAPED_NAME_END = rb"\":"
 _CONTAINERS = frozenset({dict, list})
 # A run of more than 400 digits shows in every fiftieth byte, which is far cheaper to search.
 _LONG_NUMBER_TRACE = re.compile(rb"[0-9]{8}")
@@ -37,7 +39,10 @@ def read_plain_json(body: bytes) -> Message | None:
         document = _PLAIN.decode(body)
     except ValueError:
         return None
-    return _annotated(message_of("json", document, Fields), document, body)
+    message = message_of("json", document, Fields)
+    if _holds_all_names(body, document):
+        return message
+    return _annotated(message, body.decode())
 
 
 def read_json(text: str) -> Message:
@@ -48,8 +53,12 @@ def read_json(text: str) -> Message:
     """
     body = text.encode("utf-8", "surrogatepass")
     check_json_shape(body, MAX_MENDED_VALUES)
+    written = body.count(_NAME_END) - body.count(_ESCAPED_NAME_END)
+    # Parsing needs the memory.
+    del body
     document = _parse(text)
-    return _annotated(message_of("json", document, mended), document, body)
+    message = message_of("json", document, mended)
+    return message if written == _count_names(document) else _annotated(message, text)
 
 
 def read_json_text(text: str) -> tuple[Any, str | None]:
@@ -72,19 +81,24 @@ def _has_long_number(body: bytes) -> bool:
     return found is not None and _LONG_NUMBER in body.translate(_DIGITS_AS_ZEROS)
 
 
-def _annotated(message: Message, document: Any, body: bytes) -> Message:
-    """Add notes on the names that came more than once.
+def _holds_all_names(body: bytes, document: Any) -> bool:
+    """Tell whether no name came more than once in one object; at worst a closer look is needed to tell.
 
     Inside of a text a quote is escaped, so each bare quote before a colon ends a name: when there are as many as the
-    document has names, none was lost. Whatever makes the count wrong only costs the closer look.
+    document has names, none was lost.
     """
-    names = _count_names(document) if message.is_array else len(document)
-    written = body.count(b'":')
-    if written != names and (written := written - body.count(rb"\":")) != names and not message.is_array:
-        names = _count_names(document)
-    if written == names:
-        return message
-    notes = _find_repeats(body.decode("utf-8", "surrogatepass"))
+    # The usual CDR has no names but its own, and is known as whole without a look at its values.
+    own = len(document) if type(document) is dict else -1
+    written = body.count(_NAME_END)
+    if written == own:
+        return True
+    written -= body.count(_ESCAPED_NAME_END)
+    return written == own or written == _count_names(document)
+
+
+def _annotated(message: Message, text: str) -> Message:
+    """Add notes on the names that came more than once."""
+    notes = _find_repeats(text)
     return annotated(message, notes) if notes else message
 
 

@@ -27,7 +27,7 @@ def mend(text: str) -> str:
 
     Raise `Unreadable` when there are too many of them, or the stand-ins are taken.
     """
-    if _STAND_INS.search(text):
+    if not text.isascii() and _STAND_INS.search(text):
         raise Unreadable("no XML, and it holds code points that are no characters")
     text, count = _FORBIDDEN.subn(lambda found: _stand_in(ord(found[0])), text, _MAX_REPAIRS)
     if count == _MAX_REPAIRS:
@@ -38,7 +38,7 @@ def mend(text: str) -> str:
 def restore(root: Element) -> None:
     """Put back the characters that `mend` replaced; what is no character at all comes back as a lone surrogate."""
     for element in root.iter():
-        if element.text:
+        if element.text and not element.text.isascii():
             element.text = _STAND_INS.sub(_original, element.text)
 
 

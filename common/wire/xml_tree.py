@@ -10,6 +10,8 @@ from common.errors import Unreadable
 from common.wire.limits import MAX_TAGS
 
 _MAX_ATTRIBUTES: Final = 100_000
+# The parser keeps each line of a text as a piece of its own.
+_MAX_LINES: Final = 2_000_000
 _DOCTYPE = re.compile(r"(?:\s++|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
 
 
@@ -33,6 +35,8 @@ def parse(text: str) -> Element:
 def _check_size(text: str) -> None:
     if len(text) > MAX_TAGS and (text.count("<") > MAX_TAGS or text.count("=") > _MAX_ATTRIBUTES):
         raise Unreadable(f"more than {MAX_TAGS:,} tags or {_MAX_ATTRIBUTES:,} equals signs in one body")
+    if len(text) > _MAX_LINES and text.count("\n") + text.count("\r") > _MAX_LINES:
+        raise Unreadable(f"more than {_MAX_LINES:,} lines in one body")
 
 
 def _drop_namespaces(root: Element) -> None:

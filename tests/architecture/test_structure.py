@@ -115,6 +115,24 @@ LONG_FOR_A_REASON = {
 }
 
 
+# What a CDR holds must not reach a terminal raw, so one place writes to it; these two write our own words.
+WRITE_TO_TERMINAL = {"cdr/printing.py", "cdr/up.py", "cdr/show_env.py"}
+
+
+def test_one_place_writes_to_the_terminal() -> None:
+    writers = {name_of(path) for path in MODULES for node in ast.walk(_tree(path)) if _writes_to_terminal(node)}
+    assert writers == WRITE_TO_TERMINAL
+
+
+def _writes_to_terminal(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+        return True
+    written = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+    return written.startswith(
+        ("sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer", "typer.echo", "typer.secho")
+    )
+
+
 def test_a_blind_except_stands_only_where_failures_are_decided() -> None:
     blind = {
         name_of(path)

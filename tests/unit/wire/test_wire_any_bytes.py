@@ -149,6 +149,18 @@ HOSTILE = {
     "lone surrogates in utf-32": filled(b"{\0\0\0", b"\0\xd8\0\0"),
     "not a number": filled(b"[", b"NaN,", b"1]"),
     "undefined bytes": filled(b'{"a":"', b"\xff", b'"}'),
+    "repeated keys": b"{" + b",".join([b'"a":1,"a":2'] * 240_000) + b"}",
+    "repeated keys inside": b'{"a":[' + b",".join([b'{"b":1,"b":2}'] * 160_000) + b"]}",
+    "keys": b'{"a":{' + b",".join(b'"%d" :1' % number for number in range(499_000)) + b"}}",
+    "objects to mend": b'{"b":NaN,"a":[' + b",".join([b'{"b":{}}'] * 160_000) + b"]}",
+    "fractions": b'{"a":[' + b"1.5," * 999_000 + b"1]}",
+    "digits in step": filled(b'{"a":["', b"1" * 49 + b'","', b'"]}'),
+    "structs": b"<methodCall><params>"
+    + b"<param><value><struct/></value></param>" * 70_000
+    + b"</params></methodCall>",
+    "lines": filled(b"<a>", b"\r", b"</a>"),
+    "long names": filled(b"a", b"_") + b"=1&" + filled(b"b", b"x") + b"=1",
+    "plus signs": filled(b"a=", b"+"),
     "open tags": filled(b"", b"<a>"),
     "empty tags": filled(b"<a>", b"<a/>"),
     "attributes": filled(b"<a ", b'a="" '),

@@ -345,3 +345,7 @@ def test_a_cdr_of_too_many_fields_is_unreadable() -> None:
 @pytest.mark.parametrize("flood", [b"<a/>" * 500_001, b"<a " + b"a='' " * 400_001])
 def test_a_flood_of_tags_or_attributes_is_refused_before_it_is_parsed(flood: bytes) -> None:
     assert error_of(b"<r>" + flood) == "more than 500,000 tags or 100,000 equals signs in one body"
+
+
+def test_a_flood_of_lines_is_refused_before_it_is_parsed() -> None:
+    assert error_of(b"<r>" + b"\r\n" * 1_000_001) == "more than 2,000,000 lines in one body"
