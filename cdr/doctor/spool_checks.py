@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -56,13 +56,20 @@ def _writable(folder: Folder) -> Finding:
 
 def _space(folder: Folder) -> Finding:
     free = shutil.disk_usage(folder.path).free
-    room = folder.max_bytes - sum(path.stat().st_size for path in folder.path.iterdir() if path.is_file())
+    room = folder.max_bytes - sum(_size(path) for path in folder.path.iterdir())
     if free < room:
         return warning(
             f"{_mebibytes(free)} are free on its disk, {_mebibytes(room)} are left of CDR_SPOOL_MAX_BYTES",
             "free the disk, or lower CDR_SPOOL_MAX_BYTES",
         )
     return ok(f"{_mebibytes(free)} are free on its disk")
+
+
+def _size(path: Path) -> int:
+    # Beside a receiver at work files come and go.
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _abandoned(folder: Folder) -> Finding:
@@ -77,9 +84,10 @@ def _abandoned(folder: Folder) -> Finding:
 def _is_held(spool: Path) -> bool:
     """Tell whether a process holds the lock beside a spool file, without waiting and without keeping it."""
     try:
-        descriptor = os.open(spool.with_suffix(".lock"), os.O_RDONLY)
+        descriptor = os.open(spool.with_name(f"{spool.name}.lock"), os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        # Its receiver may have emptied and removed it by now.
+        return not spool.exists()
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -90,7 +98,7 @@ def _is_held(spool: Path) -> bool:
 
 
 def _damaged(folder: Folder) -> Finding:
-    damaged = sorted(path.name for path in folder.path.glob("*.damaged*"))
+    damaged = sorted(path.name for path in folder.path.glob("*.spool.damaged"))
     if not damaged:
         return ok("no file was moved aside")
     return warning(

@@ -53,6 +53,7 @@ def test_without_redis_its_checks_say_so_and_the_others_run(here: Here, dead: bo
         here.set(CDR_REDIS_URL=DEAD_REDIS if dead else f"redis://:a-pass-word@{address}/0")
         found = here.findings()
     assert found["redis.reachable"]["status"] == "problem"
+    assert found["redis.reachable"]["detail"].startswith("Redis: ")
     others = {name: each for name, each in found.items() if name.startswith(("redis.", "queues.", "receivers."))}
     del others["redis.reachable"]
     assert {(each["status"], each["detail"]) for each in others.values()} == {
@@ -67,6 +68,7 @@ def test_without_postgresql_its_checks_say_so_and_the_others_run(here: Here, dea
         here.set(CDR_DATABASE_URL=DEAD_POSTGRESQL if dead else f"postgresql://somebody:a-pass-word@{address}/none")
         found = here.findings()
     assert found["postgresql.reachable"]["status"] == "problem"
+    assert "connection" in found["postgresql.reachable"]["detail"]
     others = {name: each for name, each in found.items() if name.startswith(("postgresql.", "schema.", "scheduler."))}
     del others["postgresql.reachable"]
     assert {(each["status"], each["detail"]) for each in others.values()} == {

@@ -72,30 +72,31 @@ def test_what_is_spooled_counts_into_the_bound(here: Here, monkeypatch: pytest.M
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1 << 20}))
     assert faults(here) == {"spool.space": "warning"}
     (here.spool / "1-2-3.spool").write_bytes(bytes(1 << 20))
-    with held(here.spool / "1-2-3.lock"):
+    with held(here.spool / "1-2-3.spool.lock"):
         assert faults(here) == {}
 
 
 def test_a_file_that_no_receiver_holds_is_a_warning(here: Here) -> None:
     for name in ("1-2-3", "4-5-6", "7-8-9"):
         (here.spool / f"{name}.spool").touch()
-    (here.spool / "4-5-6.lock").touch()
-    with held(here.spool / "7-8-9.lock"):
+    (here.spool / "4-5-6.spool.lock").touch()
+    with held(here.spool / "7-8-9.spool.lock"):
         assert faults(here) == {"spool.abandoned": "warning"}
         assert here.findings()["spool.abandoned"]["detail"] == "no receiver holds 1-2-3.spool, 4-5-6.spool"
 
 
 def test_the_doctor_keeps_no_lock(here: Here) -> None:
     (here.spool / "1-2-3.spool").touch()
-    (here.spool / "1-2-3.lock").touch()
+    (here.spool / "1-2-3.spool.lock").touch()
     here.findings()
-    with (here.spool / "1-2-3.lock").open() as lock:
+    with (here.spool / "1-2-3.spool.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_damaged_files_are_a_warning_that_names_them(here: Here) -> None:
     for number in range(7):
         (here.spool / f"{number}.spool.damaged").touch()
+        (here.spool / f"{number}.spool.damaged-wal").touch()
     assert faults(here) == {"spool.damaged": "warning"}
     assert "4.spool.damaged and 2 more" in here.findings()["spool.damaged"]["detail"]
 
