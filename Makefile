@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 
-.PHONY: up env test lint types format check bench lock
+.PHONY: up env test lint types format check oracle bench lock
 
 up: $(VENV)/.up
 	exec "$(VENV)/bin/cdr" up $(ARGS)
@@ -29,6 +29,12 @@ format: $(VENV)/.dev
 	"$(VENV)/bin/ruff" format .
 
 check: lint types test
+
+# Plays the seeds 1 to SEEDS of the oracle (docs/reliability.md), or SEED=17 alone, or SCHEDULE="..." as a round prints it.
+SEEDS ?= 20
+oracle: $(VENV)/.dev
+	PYTHONPATH=tests/acceptance "$(VENV)/bin/python" -m oracle \
+	  $(if $(SCHEDULE),--schedule "$(SCHEDULE)",$(if $(SEED),--seed $(SEED),--seeds $(SEEDS))) $(ARGS)
 
 bench: $(VENV)/.dev
 	"$(VENV)/bin/python" -m benchmarks.whole_way $(ARGS)

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from oracle.product import fresh_product
 from oracle.rounds import Oracle
 
 
+class Running:
+    """One product for all tests of a process, and a fresh one after a round that failed."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._oracle: Oracle | None = None
+
+    def oracle(self) -> Oracle:
+        if self._oracle is None or self._oracle.has_failed:
+            self._stack.close()
+            self._oracle = Oracle(self._stack.enter_context(fresh_product()))
+        return self._oracle
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Running]:
+    if sys.platform != "linux":
+        pytest.skip("no Linux here: what the product does while its processes are killed is left untested")
+    with ExitStack() as stack:
+        yield Running(stack)
+
+
 @pytest.fixture
-def oracle() -> Iterator[Oracle]:
-    with fresh_product() as product:
-        yield Oracle(product)
+def oracle(running: Running) -> Oracle:
+    return running.oracle()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,8 +21,7 @@ ADMIN_SECONDS = 0.5
 Step = Callable[[Product, int], Any]
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """One fault of a schedule: when it begins (seconds into the round), how long it lasts, and a number that chooses
     its target or strength."""
 

@@ -59,6 +59,8 @@ class Oracle:
 
     def __init__(self, product: Product) -> None:
         self.product = product
+        # A round that does not come to its end has failed, too.
+        self.has_failed = False
         self._expected_totals: Counter[str] = Counter()
 
     def play(self, name: str, schedule: Schedule, seed: int) -> Round:
@@ -85,10 +87,12 @@ class Oracle:
     def _round(self, name: str, schedule: Schedule, seed: int) -> Iterator[tuple[Round, Driver, Traffic]]:
         played = Round(name, schedule, f"-s{seed}r{next(_ROUNDS)}x", time.monotonic())
         driver = Driver(self.product.addresses, played.ledger)
+        self.has_failed = True
         try:
             yield played, driver, Traffic(seed, played.mark, self.product.recordings_base)
         finally:
             driver.close()
+        self.has_failed = bool(played.findings)
 
     def _run(self, played: Round) -> None:
         """Begin and end each fault in its time, in this thread: it is the parent of what is started again."""

@@ -13,6 +13,35 @@ CALM_SECONDS = 0.4
 WINDOW_SECONDS = (5.0, 8.0)
 FAULTS = (2, 5)
 CDRS_A_SECOND = (100, 200)
+# Single faults are mended in many places; what is lost is lost between two of them. Most rounds have such a pair.
+COMBINED_SHARE = 0.6
+COMBINATIONS = (
+    ("redis-without-aof", "redis-killed"),
+    ("redis-disk-full", "redis-killed"),
+    ("redis-out-of-memory", "redis-killed"),
+    ("redis-answers-cut", "redis-killed"),
+    ("redis-stalled", "receivers-killed"),
+    ("redis-answers-cut", "receivers-killed"),
+    ("redis-answers-cut", "workers-killed"),
+    ("redis-requests-cut", "workers-killed"),
+    ("redis-killed", "workers-killed"),
+    ("redis-frozen", "tree-killed"),
+    ("cdrs-locked", "workers-killed"),
+    ("cdrs-locked", "postgres-killed"),
+    ("cdrs-locked", "redis-killed"),
+    ("calls-locked", "workers-killed"),
+    ("postgres-frozen", "workers-killed"),
+    ("postgres-answers-cut", "workers-killed"),
+    ("postgres-answers-cut", "redis-killed"),
+    ("postgres-read-only", "redis-killed"),
+    ("scheduler-frozen", "workers-killed"),
+    ("scheduler-frozen", "recorder-killed"),
+    ("worker-frozen", "redis-killed"),
+    ("receiver-frozen", "redis-killed"),
+    ("receiver-answers-cut", "receivers-killed"),
+    ("spool-disk-full", "redis-killed"),
+    ("redis-killed", "receivers-killed"),
+)
 _FAULT = re.compile(r"([a-z-]+)@([0-9.]+)\+([0-9.]+)#([0-9]+)")
 
 
@@ -32,13 +61,23 @@ def draw_schedule(seed: int) -> Schedule:
     """Draw the schedule of a seed."""
     rng = random.Random(f"faults {seed}")
     seconds = rng.uniform(*WINDOW_SECONDS)
-    faults = [_draw_fault(rng, seconds) for _ in range(rng.randint(*FAULTS))]
+    faults = [_draw_fault(rng, rng.choice(sorted(KINDS)), seconds) for _ in range(rng.randint(*FAULTS))]
+    if rng.random() < COMBINED_SHARE:
+        faults += _draw_combination(rng, seconds)
     ordered = tuple(sorted(faults, key=lambda fault: fault.at))
     return Schedule(round(seconds, 1), rng.randint(*CDRS_A_SECOND), ordered)
 
 
-def _draw_fault(rng: random.Random, seconds: float) -> Fault:
-    kind = rng.choice(sorted(KINDS))
+def _draw_combination(rng: random.Random, seconds: float) -> list[Fault]:
+    """Draw two faults of which the second begins while the first lasts, or right after it."""
+    first, second = rng.choice(COMBINATIONS)
+    outer = _draw_fault(rng, first, seconds)
+    inner = _draw_fault(rng, second, seconds)
+    begins = min(outer.at + outer.seconds * rng.random() + 0.05, seconds - inner.seconds)
+    return [outer, inner._replace(at=round(begins, 2))]
+
+
+def _draw_fault(rng: random.Random, kind: str, seconds: float) -> Fault:
     longest = KINDS[kind].longest_seconds
     lasts = round(rng.uniform(longest / 5, longest), 2)
     return Fault(kind, round(rng.uniform(CALM_SECONDS, seconds - lasts), 2), lasts, rng.randrange(100))
