@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from queue import Queue
 from threading import Event, Thread
 
-from cdr.post_cdr import Answer, Poster
-from cdr.send import describe
+from cdr.post_cdr import Answer, Poster, describe
 from oracle.ledger import Attempt, Ledger, Outcome, Post
 
 THREADS = 48
