@@ -7,6 +7,7 @@ write. That write is what this receiver tells about itself, for `cdr status`.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import time
@@ -45,6 +46,7 @@ class RedisWatch:
         self._spool = spool
         self._share: float | None = None
         self._publish_due = 0.0
+        self._looked_at = -math.inf
         self._asking = asyncio.Lock()
         self._closed = asyncio.Event()
 
@@ -68,8 +70,12 @@ class RedisWatch:
             await self.look()
 
     async def look(self) -> str | None:
-        """Ask Redis now, and return why it may not be written to, or None."""
+        """Ask Redis now, and return why it may not be written to, or None. Those who wait meanwhile get one answer."""
+        came = time.monotonic()
         async with self._asking:
+            if self._looked_at >= came:
+                return self.reason
+            self._looked_at = time.monotonic()
             try:
                 reason = await self._ask()
                 await self._publish(reason)

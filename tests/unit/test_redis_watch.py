@@ -102,6 +102,26 @@ def test_the_spool_is_drained_only_well_below_the_mark(used: int, may_drain: boo
     assert asyncio.run(scenario()) is may_drain
 
 
+def test_many_who_ask_at_once_wait_for_two_answers_at_most() -> None:
+    class Questions:
+        asked = 0
+
+        async def info(self) -> dict[str, Any]:
+            self.asked += 1
+            await asyncio.sleep(0)
+            return {**FIT, "role": "slave"}
+
+    async def scenario() -> int:
+        async with serving(FakeServer()) as settings:
+            questions = Questions()
+            watch = RedisWatch(settings, questions, lambda: None)
+            await asyncio.gather(*(watch.look() for _ in range(20)))
+            await watch.close()
+            return questions.asked
+
+    assert asyncio.run(scenario()) <= 2
+
+
 def test_before_the_first_look_nothing_is_trusted() -> None:
     async def scenario() -> tuple[str | None, bool]:
         async with serving(FakeServer()) as settings:
