@@ -254,9 +254,9 @@ def read_call(data: bytes) -> tuple[str, list[Any]]:
     try:
         call = JobSerializer.loads(zlib.decompress(data) if data[:1] == _ZLIB_MARK else data)
         function, _instance, arguments, _options = call
+        return str(function), list(arguments)
     except (zlib.error, TypeError, RecursionError) as error:
         raise ValueError(f"not the data of a job of ours: {error}") from error
-    return str(function), list(arguments)
 
 
 def _count(raw: bytes | None) -> int:
