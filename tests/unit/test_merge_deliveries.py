@@ -131,7 +131,7 @@ def test_the_order_of_the_fields_makes_no_difference(deliveries: list[Delivery])
 
 
 SPELLINGS = st.sampled_from(["duration", "Duration", "DURATION", "price", "queuename", "record", "var_a", "aiData"])
-VALUES = st.sampled_from(
+SAID = st.sampled_from(
     [None, "", 0, 1, 2, "x", "1,5", "https://records.invalid/1.mp3", "ftp://x.invalid", {"a": 1}, []]
 )
 NOTES = st.sampled_from(["duration: NUL removed", "price: NUL removed", "gone: NUL removed", "queuename: mended"])
