@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,38 +14,56 @@ import msgspec
 
 from cdr.printing import print_warning
 from common.errors import CdrError
-from common.postgres import Database, statement
+from common.postgres import IN_DOUBT, Database, statement
 from common.settings import DatabaseSettings, load
+
+# Of work that is killed the entry tells what had been done not long before.
+PROGRESS_SECONDS = 5.0
 
 
 class _Audit:
-    """One entry: begun before the work, so that work that is killed has left a trace."""
+    """One entry: begun before the work, and told now and again how far it is, so that work that is killed has left a trace."""
 
     def __init__(self) -> None:
         self._database: Database | None = None
         self._audit_id: int | None = None
-        self.affected = 0
+        self._progress_due = 0.0
+        self._affected = 0
 
     def begin(self, command: str, selection: dict[str, Any]) -> None:
         values = {"actor": actor(), "command": command, "selection": msgspec.json.encode(selection).decode()}
         try:
             self._database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr audit")
-            with self._database.transaction() as cursor:
+            with self._database.transaction(IN_DOUBT) as cursor:
                 row = cursor.execute(statement("cdr", "begin_audit"), values).fetchone()
                 self._audit_id = row[0] if row else None
         except CdrError as error:
             _warn(error)
 
-    def finish(self) -> None:
-        if self._database is None or self._audit_id is None:
+    def tell(self, affected: int) -> None:
+        self._affected = affected
+        if time.monotonic() < self._progress_due:
             return
+        self._progress_due = time.monotonic() + PROGRESS_SECONDS
+        if not self._write("note_audit_progress"):
+            # One warning, and one try at the end.
+            self._progress_due = float("inf")
+
+    def finish(self) -> None:
+        self._write("finish_audit")
+        if self._database is not None:
+            self._database.close()
+
+    def _write(self, name: str) -> bool:
+        if self._database is None or self._audit_id is None:
+            return True
         try:
-            with self._database.transaction() as cursor:
-                values = {"affected": self.affected, "audit_id": self._audit_id}
-                cursor.execute(statement("cdr", "finish_audit"), values)
+            with self._database.transaction(IN_DOUBT) as cursor:
+                cursor.execute(statement("cdr", name), {"affected": self._affected, "audit_id": self._audit_id})
         except CdrError as error:
             _warn(error)
-        self._database.close()
+            return False
+        return True
 
 
 @contextmanager
@@ -52,12 +71,8 @@ def audited(command: str, selection: dict[str, Any]) -> Iterator[Callable[[int],
     """Note the block in `cdr.audit`: who, what, which, when; the block tells by a call how many so far."""
     audit = _Audit()
     audit.begin(command, {name: value for name, value in selection.items() if value not in (None, [])})
-
-    def tell(affected: int) -> None:
-        audit.affected = affected
-
     try:
-        yield tell
+        yield audit.tell
     finally:
         audit.finish()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ def read_details(connection: RedisClient, job_id: str) -> Details:
     traceback = read_traceback(connection, job_id)
     try:
         function, arguments = read_call(data or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         return Details(None, traceback, [], [])
     if function != LOAD_CDRS:
         return Details(function, traceback, [], arguments)
@@ -43,9 +44,15 @@ def read_details(connection: RedisClient, job_id: str) -> Details:
 
 
 def read_traceback(connection: RedisClient, job_id: str) -> str | None:
-    """Return the traceback of a job's latest failure; None when RQ has kept none. Raises QueueUnavailable."""
-    with translated():
-        latest = CdrJob(job_id, connection=connection).latest_result()
+    """Return the traceback of a job's latest failure; None when RQ has kept none, or none that can be read.
+
+    Raises QueueUnavailable.
+    """
+    try:
+        with translated():
+            latest = CdrJob(job_id, connection=connection).latest_result()
+    except (ValueError, TypeError, LookupError, AttributeError, zlib.error):
+        return None
     return latest.exc_string if latest is not None else None
 
 
@@ -56,7 +63,7 @@ def call_ids_of(data: bytes) -> list[str]:
         if function != LOAD_CDRS:
             return []
         return list(dict.fromkeys(find_call_id(delivery[5]) for delivery in arguments[1]))
-    except (ValueError, TypeError, LookupError, AttributeError, NotACdr):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, NotACdr):
         return []
 
 

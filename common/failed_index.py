@@ -31,7 +31,7 @@ def complete_index(connection: RedisClient, queue: str) -> None:
     with translated():
         while cursor:
             cursor, found = connection.zscan(failed_key(queue), max(cursor, 0), count=CHUNK)
-            add_missing(connection, queue, [job_id.decode() for job_id, _ in found])
+            add_missing(connection, queue, [job_id.decode() for job_id, _ in found if _is_text(job_id)])
 
 
 def add_missing(connection: RedisClient, queue: str, job_ids: list[str]) -> None:
@@ -62,19 +62,28 @@ def pages(
     with translated():
         left: int = connection.zcount(index_key(queue), low, high)
     # Jobs of one instant have no order to go on from, so those of the last instant are remembered.
-    seen: dict[str, float] = {}
+    seen: dict[bytes, float] = {}
     while left > 0:
         with translated():
             found = connection.zrange(
                 index_key(queue), low, high, byscore=True, offset=0, num=CHUNK + len(seen), withscores=True
             )
-        page = [(each.decode(), score) for each, score in found if each.decode() not in seen][:left]
+        page = [(job_id, score) for job_id, score in found if job_id not in seen][:left]
         if not page:
             return
-        yield page
+        yield [(job_id.decode(), score) for job_id, score in page if _is_text(job_id)]
         left -= len(page)
         low = page[-1][1]
         seen = {job_id: score for job_id, score in [*seen.items(), *page] if score == low}
+
+
+def _is_text(job_id: bytes) -> bool:
+    """Tell whether this may be the id of a job: RQ reads them all as UTF-8."""
+    try:
+        job_id.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _seconds(ended_at: bytes | None) -> float:

@@ -103,9 +103,11 @@ def _read(connection: RedisClient, queue: str, page: list[tuple[str, float]], *,
         for job_id, _ in page:
             pipeline.zscore(failed_key(queue), job_id)
             pipeline.hmget(job_key(job_id), _HASH_FIELDS)
-        replies = pipeline.execute()
+        # What another type of value has taken the place of is nobody's job, and no reason to list none.
+        replies = pipeline.execute(raise_on_error=False)
     failed, stale, gone = [], [], []
-    for (job_id, failed_at), score, (data, meta) in zip(page, replies[0::2], replies[1::2], strict=True):
+    for (job_id, failed_at), score, values in zip(page, replies[0::2], replies[1::2], strict=True):
+        data, meta = values if isinstance(values, list) else (b"", None)
         if score is None:
             stale.append(job_id)
         elif data is None:
@@ -130,7 +132,7 @@ def _describe(
         queue,
         call_ids_of(data),
         str(failure.get("reason", "unknown")),
-        failure.get("sqlstate"),
+        None if failure.get("sqlstate") is None else str(failure["sqlstate"]),
         str(failure["error"]) if "error" in failure else _last_line(read_traceback(connection, job_id)),
         datetime.fromtimestamp(failed_at, UTC).isoformat(timespec="seconds"),
         _attempts(failure, 1),

@@ -1,0 +1,3 @@
+UPDATE cdr.audit
+SET affected = %(affected)s
+WHERE audit_id = %(audit_id)s
