@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import sqlite3
 import tempfile
@@ -156,6 +157,21 @@ def test_the_wal_of_a_damaged_file_is_kept_beside_it(tmp_path: Path) -> None:
     kept = {each.name.removeprefix(damaged.name) for each in tmp_path.iterdir()}
     assert kept <= {"", "-wal"}
     assert folder.damaged() == [damaged]
+
+
+def test_a_damaged_file_that_cannot_be_moved_aside_is_not_copied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("why")
+
+    overwrite(leave(tmp_path, 3), 68, b"gone")
+    monkeypatch.setattr(os, "rename", refuse)
+    folder = SpoolFolder(tmp_path, ENOUGH)
+    spool = folder.open()
+    spool.append([batch(9)])
+    assert folder.adopt() == []
+    assert numbers(spool) == [0, 1, 2, 9]
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, PAGE, 10 * PAGE, 10 * PAGE + 7])
