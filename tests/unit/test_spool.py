@@ -352,6 +352,41 @@ def test_a_file_removed_while_an_append_is_under_way_is_not_acknowledged_from_th
     assert numbers(spool_in(tmp_path)) == [1]
 
 
+def test_nothing_is_appended_behind_a_wal_of_which_the_disk_may_have_lost_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: spool_file.SpoolFile) -> None:
+        raise SpoolUnavailable("no room")
+
+    spool = spool_in(tmp_path)
+    spool.append([batch(1), batch(2)])
+    fail_next_write(spool)
+    monkeypatch.setattr(spool_file.SpoolFile, "_checkpoint", no_room)
+    with pytest.raises(SpoolUnavailable):
+        spool.append([batch(3)])
+    spool.delete([1])
+    assert numbers(spool) == [2]
+    monkeypatch.undo()
+    spool.append([batch(4)])
+    assert numbers(spool) == [2, 4]
+
+
+def test_the_names_of_new_folders_and_files_are_on_disk_before_anything_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, len(list(tmp_path.rglob("*.spool")))))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    folder = tmp_path / "a" / "b"
+    spool_in(folder)
+    assert synced == [(tmp_path.stat().st_ino, 0), (folder.parent.stat().st_ino, 0), (folder.stat().st_ino, 1)]
+
+
 def test_the_files_shrink_when_the_spool_runs_empty(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     for number in range(10):

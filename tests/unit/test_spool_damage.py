@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import sqlite3
 import tempfile
@@ -146,16 +147,29 @@ def test_a_new_entry_never_gets_the_id_of_one_that_was_lost(tmp_path: Path) -> N
     assert [entry.entry_id for entry in everything(spool)] == [1, 2, 4]
 
 
-def test_the_wal_of_a_damaged_file_is_kept_beside_it(tmp_path: Path) -> None:
-    path = leave(tmp_path, 5)
-    overwrite(path, 0, b"no database")
-    path.with_name(path.name + "-wal").write_bytes(b"something")
+def test_a_file_is_set_aside_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    held = HeldFile.make(tmp_path)
+    for suffix in ("-wal", "-journal"):
+        held.path.with_name(held.path.name + suffix).touch()
+    held.set_aside()
+    names = {path.name.removeprefix(held.path.name) for path in tmp_path.iterdir()}
+    assert names == {".damaged", ".damaged-wal", ".damaged-journal"}
+    assert SpoolFolder(tmp_path, ENOUGH).damaged() == [tmp_path / f"{held.path.name}.damaged"]
+
+
+def test_a_damaged_file_that_cannot_be_moved_aside_is_not_copied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("why")
+
+    overwrite(leave(tmp_path, 3), 68, b"gone")
+    monkeypatch.setattr(os, "rename", refuse)
     folder = SpoolFolder(tmp_path, ENOUGH)
-    folder.open().close()
-    (damaged,) = folder.damaged()
-    kept = {each.name.removeprefix(damaged.name) for each in tmp_path.iterdir()}
-    assert kept <= {"", "-wal"}
-    assert folder.damaged() == [damaged]
+    spool = folder.open()
+    spool.append([batch(9)])
+    assert folder.adopt() == []
+    assert numbers(spool) == [0, 1, 2, 9]
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, PAGE, 10 * PAGE, 10 * PAGE + 7])
