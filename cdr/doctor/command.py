@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,10 +13,9 @@ from cdr.doctor.redis_checks import REDIS
 from cdr.doctor.schema_checks import SCHEMA
 from cdr.doctor.settings_checks import SETTINGS
 from cdr.doctor.spool_checks import SPOOL
-from cdr.printing import print_json_list
+from cdr.printing import print_json_list, print_line
 from cdr.show_env import running_settings
 from common.settings import use_settings
-from common.terminal import printable
 
 SECTIONS = (SETTINGS, REDIS, QUEUES_AND_RECEIVERS, POSTGRES, SCHEMA, SPOOL, RECORDINGS)
 _NAME_WIDTH = max(len(name) for section in SECTIONS for name in section.checks)
@@ -42,6 +40,6 @@ def run_doctor(data: Path | None, *, as_json: bool) -> int:
 def _print(checked: list[Checked]) -> None:
     for each in checked:
         text = f"{each.detail} - {each.advice}" if each.advice else each.detail
-        sys.stdout.write(printable(f"{each.status:<8} {each.check:<{_NAME_WIDTH}} {text}\n"))
+        print_line(f"{each.status:<8} {each.check:<{_NAME_WIDTH}} {text}")
     counts = Counter(each.status for each in checked)
-    sys.stdout.write(f"{len(checked)} checks: {counts['problem']} problems, {counts['warning']} warnings\n")
+    print_line(f"{len(checked)} checks: {counts['problem']} problems, {counts['warning']} warnings")

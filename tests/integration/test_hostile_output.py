@@ -96,6 +96,8 @@ COMMANDS = [
     ("send FILE --url URL --format form", True),
     ("send BAD --url URL", True),
     ("simulate --count 3 --url URL", True),
+    ("doctor", False),
+    ("doctor --json", False),
     ("migrate", False),
     ("migrate --status", False),
 ]

@@ -107,6 +107,20 @@ def received(connection: socket.socket, ending: bytes = b"") -> bytes:
     return data
 
 
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE"])
+def test_other_methods_store_nothing_and_tell_nothing_of_the_secret(
+    receiver: Receiver, redis_url: str, method: str
+) -> None:
+    with connected(receiver) as connection:
+        connection.sendall(request(CDR, "Connection: close").replace(b"POST", method.encode(), 1))
+        head, _, body = received(connection).partition(b"\r\n\r\n")
+    status, expected = (b"200", b"") if method == "HEAD" else (b"405", b"method not allowed")
+    assert (head.split(b" ")[1], body) == (status, expected)
+    assert SECRET.encode() not in head
+    assert SECRET not in receiver.log.read_text(encoding="utf-8")
+    assert jobs(redis_url) == []
+
+
 def test_http_1_0_is_answered_and_the_connection_closed(receiver: Receiver) -> None:
     with connected(receiver) as connection:
         connection.sendall(request(CDR, version="1.0"))
