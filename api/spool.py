@@ -133,8 +133,9 @@ class Spool:
             raise
         self._file.close()
         with contextlib.suppress(SpoolUnavailable):
-            # Then its lock stays ours, so that nobody copies its entries once more while we live.
-            self._held.set_aside()
+            # A file that cannot be moved stays locked, so that nobody copies its entries once more while we live. What
+            # is left of one that was removed is cleared away by whoever locks it next.
+            (self._held.release if damage is None else self._held.set_aside)()
         _log.error(
             "a spool's file was replaced",
             file=self._held.path.name,

@@ -201,7 +201,8 @@ class SpoolFile:
 
     def _is_unfinished(self) -> bool:
         application_id = self._value("PRAGMA application_id")
-        if application_id == 0 and self._value("SELECT count(*) FROM sqlite_master") == 0:
+        # A file that holds entries has more pages than the first.
+        if application_id == 0 and self._value("PRAGMA page_count") <= 1:
             return True
         if application_id != APPLICATION_ID:
             raise FileDamaged(f"{self.path.name} is no spool")
@@ -232,8 +233,13 @@ class SpoolFile:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._db.execute("BEGIN IMMEDIATE")
-        yield self._db
-        self._db.execute("COMMIT")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
 
     @contextlib.contextmanager
     def _translated(self, damage: AbstractSet[int]) -> Iterator[None]:

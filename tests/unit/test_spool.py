@@ -308,7 +308,21 @@ def test_a_file_removed_in_use_is_replaced_with_all_that_was_in_it(tmp_path: Pat
     spool.append([batch(3)])
     assert [entry.entry_id for entry in everything(spool)][:2] == ids
     spool.close()
-    assert numbers(spool_in(tmp_path)) == [1, 2, 3]
+    spool = spool_in(tmp_path)
+    assert numbers(spool) == [1, 2, 3]
+    spool.delete([entry.entry_id for entry in everything(spool)])
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_somebody_put_in_its_place_is_neither_used_nor_removed(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    spool.append([batch(1)])
+    path = only(tmp_path, "*.spool")
+    path.unlink()
+    path.write_bytes(b"somebody's")
+    assert numbers(spool) == [1]
+    assert path.read_bytes() == b"somebody's"
 
 
 def test_a_folder_removed_in_use_is_made_again_with_all_that_was_in_it(tmp_path: Path) -> None:

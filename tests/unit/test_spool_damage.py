@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -116,6 +117,41 @@ def test_an_entry_of_which_a_byte_changed_is_not_taken_for_what_was_written(tmp_
     folder = SpoolFolder(tmp_path, ENOUGH)
     spool = folder.open()
     assert numbers(spool) == [0, 1, 2, 4]
+    assert len(folder.damaged()) == 1
+
+
+def test_what_a_failed_append_left_in_its_transaction_is_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = spool_in(tmp_path)
+    spool.append([batch(1)])
+
+    def break_off(self: SpoolFile, batches: Any, spooled_at: float) -> None:
+        monkeypatch.undo()
+        with self._transaction() as connection:
+            connection.execute("UPDATE entries SET id = 77")
+            raise FileDamaged("found while writing")
+
+    monkeypatch.setattr(SpoolFile, "insert", break_off)
+    spool.append([batch(2)])
+    assert [entry.entry_id for entry in everything(spool)] == [1, 2]
+
+
+def test_a_file_whose_first_page_reads_as_new_is_not_taken_for_one(tmp_path: Path) -> None:
+    path = leave(tmp_path, 5)
+    fresh = tmp_path / "fresh"
+    with sqlite3.connect(fresh) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("CREATE TABLE a (b)")
+        connection.execute("DROP TABLE a")
+    connection.close()
+    content = bytearray(fresh.read_bytes()[:PAGE])
+    # The number of pages, and what says that it is in use.
+    content[28:32] = (path.stat().st_size // PAGE).to_bytes(4, "big")
+    content[92:96] = content[24:28]
+    overwrite(path, 0, bytes(content))
+    folder = SpoolFolder(tmp_path, ENOUGH)
+    folder.open()
     assert len(folder.damaged()) == 1
 
 
