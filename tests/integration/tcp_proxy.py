@@ -70,6 +70,9 @@ class TcpProxy:
                     self.cuts += 1
                     lost.set()
                 target.sendall(data)
+        if self.silent:
+            # Who swallows everything swallows the other's goodbye, too.
+            return
         for line in (source, target):
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)

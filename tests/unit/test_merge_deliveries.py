@@ -163,3 +163,10 @@ def test_what_is_left_out_makes_no_difference_in_whatever_order_the_rest_arrives
 def test_of_any_number_of_equal_deliveries_the_first_and_the_last_are_enough() -> None:
     equal = made([({"duration": 1, "var_a": "x"}, ["gone: NUL removed"])] * 50)
     assert still_counting(equal) == [equal[0], equal[-1]]
+
+
+def test_a_delivery_that_only_decided_on_the_spelling_is_not_left_out() -> None:
+    spelt = made(
+        [({"duration": 1}, []), ({"DURATION": 2}, []), ({"duration": 3}, []), ({"Duration": "x", "duration": 4}, [])]
+    )
+    assert merge(still_counting(spelt)) == merge(spelt)
