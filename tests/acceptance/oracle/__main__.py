@@ -48,14 +48,15 @@ def _plan(options: argparse.Namespace) -> Iterator[Planned]:
         for number in range(options.repeat):
             yield f"schedule {number}", read_schedule(options.schedule), options.seed or number
         return
-    seeds = range(1, options.seeds + 1) if options.seed is None else [options.seed] * options.repeat
+    seeds = range(options.first, options.seeds + 1) if options.seed is None else [options.seed] * options.repeat
     for seed in seeds:
         yield f"seed {seed}", draw_schedule(seed), seed
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make oracle", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20, help="play the seeds from 1 to this")
+    parser.add_argument("--seeds", type=int, default=20, help="play the seeds up to this")
+    parser.add_argument("--first", type=int, default=1, help="begin with this seed")
     parser.add_argument("--seed", type=int, help="play this seed alone")
     parser.add_argument("--schedule", help="play this schedule, as it is printed for each round")
     parser.add_argument("--repeat", type=int, default=1, help="play the one seed or schedule so many times")

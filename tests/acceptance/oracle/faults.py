@@ -181,12 +181,12 @@ def _roles() -> dict[str, Kind]:
 
 def _servers() -> dict[str, Kind]:
     return {
-        "redis-killed": Kind(lambda product, _: product.redis.send(signal.SIGKILL), start_redis, 3.0),
-        "redis-terminated": Kind(lambda product, _: product.redis.send(signal.SIGTERM), start_redis, 2.0),
+        "redis-killed": Kind(lambda product, _: product.redis.end(signal.SIGKILL), start_redis, 3.0),
+        "redis-terminated": Kind(lambda product, _: product.redis.end(signal.SIGTERM), start_redis, 2.0),
         "redis-frozen": Kind(lambda product, _: product.redis.freeze(), lambda product, _: product.redis.thaw(), 3.0),
-        "postgres-killed": Kind(lambda product, _: product.postgres.send(signal.SIGKILL), start_postgres, 3.0),
-        "postgres-fast": Kind(lambda product, _: product.postgres.send(signal.SIGINT), start_postgres, 2.0),
-        "postgres-immediate": Kind(lambda product, _: product.postgres.send(signal.SIGQUIT), start_postgres, 2.0),
+        "postgres-killed": Kind(lambda product, _: product.postgres.end(signal.SIGKILL), start_postgres, 3.0),
+        "postgres-fast": Kind(lambda product, _: product.postgres.end(signal.SIGINT), start_postgres, 2.0),
+        "postgres-immediate": Kind(lambda product, _: product.postgres.end(signal.SIGQUIT), start_postgres, 2.0),
         "postgres-frozen": Kind(
             lambda product, _: product.postgres.freeze(), lambda product, _: product.postgres.thaw(), 3.0
         ),

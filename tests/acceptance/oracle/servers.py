@@ -21,9 +21,14 @@ class Server:
         self.server = server
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen: list[int] = []
+        self._ending = False
 
     def start(self) -> None:
-        """Start it unless it runs; it need not be ready on return."""
+        """Start it unless it runs; it need not be ready on return. One that was told to end is let end first."""
+        if self._ending and self._process is not None:
+            self.thaw()
+            self._process.wait(STOP_SECONDS)
+        self._ending = False
         if self.is_running():
             return
         self.server.prepare()
@@ -43,9 +48,10 @@ class Server:
         """The process's id, None when it does not run."""
         return self._process.pid if self._process is not None and self.is_running() else None
 
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it runs."""
+    def end(self, number: signal.Signals) -> None:
+        """Send it a signal of which it ends, if it runs."""
         if self.pid is not None:
+            self._ending = True
             send(self.pid, number)
 
     def freeze(self) -> None:
@@ -63,7 +69,6 @@ class Server:
     def bring_back(self) -> None:
         """Let it run and be ready again, whatever was done to it."""
         self.thaw()
-        # One that was asked to end, and has not yet, is on its way out.
         deadline = time.monotonic() + START_SECONDS
         while not (self.is_running() and self.server.is_ready()):
             self.start()
@@ -73,7 +78,7 @@ class Server:
     def stop(self) -> None:
         """End it in good order, if it runs."""
         self.thaw()
-        self.send(self.server.stop_signal)
+        self.end(self.server.stop_signal)
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
