@@ -46,6 +46,8 @@ class RedisWatch:
         self._share: float | None = None
         self._publish_due = 0.0
         self._asking = asyncio.Lock()
+        # Looks are numbered: the last that began, and the last that came to an end.
+        self._begun = self._ended = 0
         self._closed = asyncio.Event()
 
     @property
@@ -68,15 +70,25 @@ class RedisWatch:
             await self.look()
 
     async def look(self) -> str | None:
-        """Ask Redis now, and return why it may not be written to, or None."""
+        """Ask Redis now, and return why it may not be written to, or None.
+
+        Those who come while a look is under way share the next one: a Redis that says nothing takes seconds for each.
+        """
+        last_before = self._begun
         async with self._asking:
-            try:
-                reason = await self._ask()
-                await self._publish(reason)
-            except QueueUnavailable as error:
-                reason = str(error)
-            self._settle(reason)
-            return reason
+            if self._ended <= last_before:
+                await self._look()
+            return self.reason
+
+    async def _look(self) -> None:
+        self._begun += 1
+        try:
+            reason = await self._ask()
+            await self._publish(reason)
+        except QueueUnavailable as error:
+            reason = str(error)
+        self._settle(reason)
+        self._ended = self._begun
 
     def state(self) -> ReceiverState:
         """Return what this receiver tells about itself."""
