@@ -17,6 +17,8 @@ from api.spool_thread import SpoolThread
 from common.errors import CdrError, QueueUnavailable
 
 CDRS_AT_ONCE = 500
+# No sender waits for the drain. Cut off sooner, what a slow disk or line takes longer for would be queued again and again.
+WRITE_SECONDS = 30.0
 ADOPT_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 
@@ -65,6 +67,7 @@ class Drain:
             await self._queue.write(waiting.jobs)
             self._drained(waiting.cdrs)
             await self._spool.delete(waiting)
+            await self._spool.recheck()
         except QueueUnavailable as error:
             self._watch.distrust(str(error))
             return 0
@@ -83,5 +86,6 @@ class Drain:
 
     async def _adopt(self) -> None:
         with suppress(CdrError):
+            await self._spool.recheck()
             if adopted := await self._spool.adopt():
                 _log.info("spools of other receivers taken over", count=adopted)

@@ -17,10 +17,11 @@ from common.settings import RedisSettings
 class DurableQueue:
     """One connection to Redis, used by one writer at a time."""
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: RedisSettings, least_timeout_seconds: float = 0.0) -> None:
+        """`least_timeout_seconds` is for a writer that no sender waits for."""
         self._level = settings.ack_level
         self._replicas = settings.ack_replicas
-        self._timeout_seconds = settings.ack_timeout_ms / 1000
+        self._timeout_seconds = max(settings.ack_timeout_ms / 1000, least_timeout_seconds)
         self._connection = commit_connection(settings.redis_url.get_secret_value())
 
     async def write(self, jobs: Sequence[NewJob]) -> None:
@@ -58,12 +59,14 @@ class DurableQueue:
         return [await self._connection.read_response() for _ in commands]
 
     def _check(self, replies: list[Any]) -> None:
-        confirmation = replies.pop() if self._level == "fsync" else None
+        confirmation = replies.pop() if self._level == "fsync" else [1, self._replicas]
         results = replies[-1]
+        if not isinstance(results, list) or not isinstance(confirmation, list):
+            raise QueueUnavailable("Redis: what answers is no Redis")
         refused = [result for result in results if isinstance(result, redis.RedisError)]
         if refused:
             raise QueueUnavailable(f"Redis refused a write: {refused[0]}")
-        if confirmation is not None and (confirmation[0] < 1 or confirmation[1] < self._replicas):
+        if confirmation[0] < 1 or confirmation[1] < self._replicas:
             raise QueueUnavailable(
                 f"Redis did not confirm in {self._timeout_seconds} s that the write is on disk "
                 f"(local {confirmation[0]} of 1, replicas {confirmation[1]} of {self._replicas})"

@@ -54,6 +54,12 @@ class Spool:
         if not self._held.is_in_place:
             self._move()
 
+    def check(self) -> None:
+        """Write something and have it on disk, as `append` would; raises SpoolUnavailable."""
+        self._make_ready()
+        self._check_room(1)
+        self._run(self._file.touch)
+
     def oldest(self, cdrs: int, after: int = 0) -> list[Entry]:
         """Return entries from the front, or from behind the id `after`.
 

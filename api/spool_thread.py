@@ -78,6 +78,17 @@ class SpoolThread:
         self._spooled(sum(batch.count for batch in batches))
         self.filled.set()
 
+    async def recheck(self) -> None:
+        """After a failure see whether the spool can be written to again, so that its problem is told no longer."""
+        if self._problem is None:
+            return
+        try:
+            await self._call(lambda: self._writable().check())
+        except SpoolUnavailable as error:
+            self._note(str(error))
+        else:
+            self._note(None)
+
     async def adopt(self) -> int:
         """Take over the spools that nobody holds any more, and return how many; raises SpoolUnavailable."""
         return await self._call(self._adopt)

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from api.drain_spool import Drain
+from api.drain_spool import WRITE_SECONDS, Drain
 from api.durable_queue import DurableQueue
 from api.durable_store import DurableStore
 from api.group_commit import GroupCommit
@@ -33,7 +33,7 @@ class Storage:
         self._queue = DurableQueue(redis)
         self.group_commit = GroupCommit(DurableStore(self._queue, self.watch, self._spool))
         # A connection of its own, so that what comes back never holds up what comes in.
-        self._drain_queue = DurableQueue(redis)
+        self._drain_queue = DurableQueue(redis, WRITE_SECONDS)
         self._drain: Drain | None = None
         if self._spool:
             self._drain = Drain(

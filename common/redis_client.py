@@ -52,9 +52,9 @@ def translated_async() -> Iterator[None]:
     with translated():
         try:
             yield
-        except RuntimeError as error:
-            # So uvloop calls a write to a connection that was closed a moment ago.
-            raise ConnectionError(str(error)) from error
+        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+            # So uvloop calls a write to a connection that was closed a moment ago, and redis-py what is no answer of Redis.
+            raise ConnectionError(f"{type(error).__name__}: {error}") from error
 
 
 def connect(url: str, timeout_seconds: float | None = 15, retries: int = _RETRIES) -> RedisClient:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 from receiving import ADDRESS, configured, deliveries, jobs, kept, receiving
+from slow_line import SlowLine
 from starlette.testclient import TestClient
 
 from cdr.embedded_server import running
@@ -53,6 +54,10 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 def random_text(size: int) -> str:
     """Return text that does not become much shorter by compression."""
     return os.urandom(size).hex()
+
+
+def post_large(client: TestClient, call_id: str, size: int) -> int:
+    return client.post(ADDRESS, content=json.dumps({"ivruniqueid": call_id, "x": random_text(size)})).status_code
 
 
 def state(client: TestClient) -> dict[str, Any]:
@@ -224,6 +229,27 @@ def test_a_spool_that_was_full_takes_cdrs_again_once_it_is_drained(
         assert state(client)["spool"]["problem"] is None
 
 
+def test_a_spool_that_was_full_is_told_to_be_usable_once_it_is_drained(
+    own_valkey: EmbeddedValkey, spool: dict[str, Any]
+) -> None:
+    body = json.dumps({"ivruniqueid": "x", "x": random_text(300_000)})
+    with receiving(own_valkey.url(), spool={**spool, "spool_max_bytes": 1_048_576}) as client:
+        while client.post(ADDRESS, content=body).status_code == 200:
+            pass
+        with running(own_valkey):
+            assert wait_for(lambda: waiting(client) == 0)
+            assert wait_for(lambda: state(client)["spool"]["problem"] is None)
+            assert "cdr_spool_usable 1.0" in client.get("/metrics").text
+
+
+def test_a_folder_that_can_be_used_again_is_told_so_while_nothing_is_spooled(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with receiving(redis_url, spool={"spool_dir": tmp_path / "file"}) as client:
+        assert state(client)["spool"]["problem"]
+        (tmp_path / "file").unlink()
+        assert wait_for(lambda: state(client)["spool"]["problem"] is None)
+
+
 def test_a_folder_that_cannot_be_used_costs_nothing_while_redis_is_there(redis_url: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with receiving(redis_url, spool={"spool_dir": tmp_path / "file"}) as client:
@@ -275,6 +301,20 @@ def test_the_drain_keeps_to_its_rate(own_valkey: EmbeddedValkey, spool: dict[str
             started = time.monotonic()
             assert wait_for(lambda: waiting(client) == 0)
             assert time.monotonic() - started > 1.0
+
+
+def test_what_redis_confirms_too_late_for_a_sender_is_drained_all_the_same(
+    own_valkey: EmbeddedValkey, spool: dict[str, Any]
+) -> None:
+    # The line takes seconds for what waits in the spool, and no time for the small write that opens the gate.
+    with SlowLine(own_valkey.port, bytes_per_second=400_000) as line:
+        url = own_valkey.url().replace(f":{own_valkey.port}/", f":{line.port}/")
+        with receiving(url, {"ack_timeout_ms": 500}, spool) as client:
+            for number in range(10):
+                assert post_large(client, str(number), 60_000) == 200
+            with running(own_valkey):
+                assert wait_for(lambda: waiting(client) == 0)
+                assert sorted(call_ids(own_valkey.url())) == [str(number) for number in range(10)]
 
 
 def test_live_cdrs_need_not_wait_for_the_drain(own_valkey: EmbeddedValkey, spool: dict[str, Any]) -> None:

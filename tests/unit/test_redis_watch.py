@@ -129,3 +129,42 @@ def test_before_the_first_look_nothing_is_trusted() -> None:
             return watch.reason, watch.may_drain
 
     assert asyncio.run(scenario()) == ("Redis was not asked yet", False)
+
+
+def test_many_who_ask_at_once_share_a_look() -> None:
+    async def scenario() -> tuple[list[str | None], int]:
+        server = FakeServer(describing())
+        async with serving(server) as settings:
+            questions = connect_async(settings.redis_url.get_secret_value())
+            watch = RedisWatch(settings, questions, lambda: None)
+            asked = 0
+            info = questions.info
+
+            async def counted() -> Any:
+                nonlocal asked
+                asked += 1
+                return await info()
+
+            questions.info = counted
+            reasons = await asyncio.gather(*(watch.look() for _ in range(20)))
+            await watch.close()
+            await questions.aclose()
+        return reasons, asked
+
+    reasons, asked = asyncio.run(scenario())
+    assert reasons == [None] * 20
+    # The first asks for itself; those who came meanwhile share one that began after they came.
+    assert asked == 2
+
+
+@pytest.mark.parametrize("answer", [b":1\r\n", b"*0\r\n", b":abc\r\n", b"$abc\r\n", b"+OK\r\n"])
+def test_what_is_no_answer_of_redis_is_a_reason_not_to_trust_it(answer: bytes) -> None:
+    (reason,) = looked({b"INFO": answer})
+    assert reason is not None
+
+
+@pytest.mark.parametrize("word", [b"EXEC", b"WAITAOF"])
+@pytest.mark.parametrize("answer", [b":1\r\n", b"+OK\r\n", b"$-1\r\n", b"*-1\r\n"])
+def test_a_confirmation_that_is_none_is_a_reason_not_to_trust_it(word: bytes, answer: bytes) -> None:
+    (reason,) = looked({**describing(), word: answer})
+    assert reason is not None
