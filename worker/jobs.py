@@ -183,8 +183,8 @@ def _after_commit() -> None:
         return
     try:
         work_off(here.database, here.redis, FOLLOW_UP_AT_MOST_SECONDS)
-    except CdrError as error:
-        _log.warning("left to the scheduler", reason=error.reason, error=str(error))
+    except Exception as error:  # noqa: BLE001 - the rows stand, so that nothing may fail their job
+        _log.warning("left to the scheduler", reason=getattr(error, "reason", "error"), error=str(error))
         here.follow_up_due = time.monotonic() + LEAVE_TO_SCHEDULER_SECONDS
         return
     slow = time.monotonic() - began > 2 * FOLLOW_UP_AT_MOST_SECONDS

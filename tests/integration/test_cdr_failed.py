@@ -197,13 +197,14 @@ def test_a_job_whose_data_is_gone_is_cleaned_up_and_not_counted(product: Product
 
 def test_a_replay_killed_in_the_middle_is_finished_by_the_next(product: Product) -> None:
     ids = add_failed(product, 300)
-    command = [sys.executable, "-m", "cdr", "failed", "replay", "--all", "--rate", "100"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    argv = [sys.executable, "-m", "cdr", "failed", "replay", "--all", "--rate", "100"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         until(lambda: len(waiting(product)) >= 20)
         process.send_signal(signal.SIGKILL)
     moved = len(waiting(product))
     assert 20 <= moved < 300
-    assert product.query("SELECT command, finished_at, affected FROM cdr.audit") == [("failed replay", None, None)]
+    [(command, finished_at, affected)] = product.query("SELECT command, finished_at, affected FROM cdr.audit")
+    assert (command, finished_at, 0 < affected <= moved) == ("failed replay", None, True)
     assert product.cdr("failed", "replay", "--all").out == f"{300 - moved}\n"
     assert waiting(product) == ids
     assert product.redis.zcard(failed_key(CDRS)) == product.redis.zcard(index_key(CDRS)) == 0

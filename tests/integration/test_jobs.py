@@ -274,7 +274,9 @@ def test_what_names_no_call_fails_alone(connection: redis.Redis, database_url: s
     assert "not_a_cdr" in meta(connection, job_id)
 
 
-@pytest.mark.parametrize("error", [QueueUnavailable("away"), DatabaseUnavailable("away")])
+@pytest.mark.parametrize(
+    "error", [QueueUnavailable("away"), DatabaseUnavailable("away"), ZeroDivisionError("a bug of ours")]
+)
 def test_a_load_whose_aftermath_fails_is_a_load(
     connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
