@@ -51,14 +51,14 @@ class Drain:
             moved = await self._move_some()
             if moved:
                 await asyncio.sleep(moved / self._per_second)
-            elif self._watch.may_drain:
+            elif self._watch.reason is None:
                 await self._wait_until_filled()
             else:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _move_some(self) -> int:
         """Move some entries and return how many CDRs were in them; 0 when nothing waits or it is not the time."""
-        if not self._watch.may_drain:
+        if self._watch.reason is not None:
             return 0
         try:
             waiting = await self._spool.oldest(min(CDRS_AT_ONCE, self._per_second))

@@ -64,7 +64,9 @@ class Health:
     async def _age(self, job_id: bytes | None) -> float:
         if job_id is None:
             return 0.0
-        enqueued_at: Any = await self._redis.hget(job_key(job_id.decode()), "enqueued_at")
-        if enqueued_at is None:
+        try:
+            enqueued_at: Any = await self._redis.hget(job_key(job_id.decode()), "enqueued_at")
+            return max(0.0, time.time() - datetime.fromisoformat((enqueued_at or b"").decode()).timestamp())
+        except ValueError:
+            # Whoever may write to Redis may have written anything there.
             return 0.0
-        return max(0.0, time.time() - datetime.fromisoformat(enqueued_at.decode()).timestamp())

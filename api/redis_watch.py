@@ -27,8 +27,6 @@ from common.settings import RedisSettings
 LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.5
 PUBLISH_SECONDS = 5.0
-# Live traffic comes first: what waits in the spool goes back only while Redis is this far below its memory mark.
-DRAIN_BELOW = 0.9
 
 _log = structlog.get_logger("api.redis_watch")
 
@@ -44,16 +42,10 @@ class RedisWatch:
         self._questions = questions
         self._writes = DurableQueue(settings)
         self._spool = spool
-        self._share: float | None = None
         self._publish_due = 0.0
         self._looked_at = -math.inf
         self._asking = asyncio.Lock()
         self._closed = asyncio.Event()
-
-    @property
-    def may_drain(self) -> bool:
-        """Whether what waits in the spool may go to Redis now."""
-        return self.reason is None and (self._share is None or self._share < self._mark * DRAIN_BELOW)
 
     def distrust(self, reason: str) -> None:
         """Close the gate: a write failed or was not confirmed."""
@@ -95,10 +87,10 @@ class RedisWatch:
     async def _ask(self) -> str | None:
         with translated_async():
             info: Any = await self._questions.info()
-        self._share = memory_share(info)
+        share = memory_share(info)
         reason = why_it_cannot_keep(info, self.ack_level)
-        if reason is None and self._share is not None and self._share >= self._mark:
-            return f"Redis uses {self._share:.0%} of its memory: from {self._mark:.0%} on CDRs are not left with it"
+        if reason is None and share is not None and share >= self._mark:
+            return f"Redis uses {share:.0%} of its memory: from {self._mark:.0%} on CDRs are not left with it"
         return reason
 
     async def _publish(self, reason: str | None) -> None:

@@ -161,15 +161,27 @@ class SpoolThread:
         return len(adopted)
 
     def _oldest(self, cdrs: int) -> Waiting | None:
+        failure: SpoolUnavailable | None = None
         for spool in sorted(self._spools(), key=lambda spool: spool.state().oldest or 0.0):
-            with suppress(SpoolUnavailable):
-                self._delete_moved(spool)
-            moved = self._moved.get(id(spool))
-            if entries := spool.oldest(cdrs, moved[-1] if moved else 0):
-                return _waiting(spool, entries)
-            if spool is not self._own and not moved:
-                self._left_behind.remove(spool)
-                spool.close()
+            try:
+                if waiting := self._oldest_of(spool, cdrs):
+                    return waiting
+            except SpoolUnavailable as error:
+                # What is in another one need not wait for it.
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return None
+
+    def _oldest_of(self, spool: Spool, cdrs: int) -> Waiting | None:
+        with suppress(SpoolUnavailable):
+            self._delete_moved(spool)
+        moved = self._moved.get(id(spool))
+        if entries := spool.oldest(cdrs, moved[-1] if moved else 0):
+            return _waiting(spool, entries)
+        if spool is not self._own and not moved:
+            self._left_behind.remove(spool)
+            spool.close()
         return None
 
     def _delete_moved(self, spool: Spool) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +57,7 @@ class ChildProcess:
         """Start the child in a session of its own, so that the terminal's Ctrl-C reaches the supervisor only."""
         self.restart_at = None
         self.child.prepare()
-        self._rotate_log()
+        self.limit_log()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the command lines are the product's own
                 self.child.argv,
@@ -66,6 +68,13 @@ class ChildProcess:
                 start_new_session=True,
             )
         self._started_at = time.monotonic()
+
+    def limit_log(self) -> None:
+        """Put a log that has grown large aside; the child, which appends to it, goes on in the emptied file."""
+        with suppress(OSError):
+            if self.log_path.stat().st_size > LOG_BYTES:
+                shutil.copyfile(self.log_path, self.log_path.with_suffix(".log.1"))
+                os.truncate(self.log_path, 0)
 
     def exit_code(self) -> int | None:
         """Return the exit code (minus the signal's number when killed), None while the child runs."""
@@ -120,7 +129,3 @@ class ChildProcess:
         except OSError:
             return ""
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-    def _rotate_log(self) -> None:
-        if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES:
-            self.log_path.replace(self.log_path.with_suffix(".log.1"))

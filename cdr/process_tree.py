@@ -23,6 +23,8 @@ CDR_COMMAND = (sys.executable, "-P", "-m", "cdr")
 DEMO_RATE = "2"
 MIGRATE_SECONDS = 30.0
 RECEIVER_SECONDS = 30.0
+# After a crash a server reads its log first, which may be long.
+SERVER_SECONDS = 600.0
 SERVER_STOP_SECONDS = 30.0
 
 
@@ -38,8 +40,12 @@ class ProcessTree:
     command: Sequence[str] = CDR_COMMAND
 
     def stages(self) -> list[list[Child]]:
-        """Return the children in the order of their start: servers, migrations, roles, and the demo's caller."""
-        stages = [[_server(server) for server in self._servers()], [self._migrate()], self._roles()]
+        """Return the children in the order of their start: servers, receivers, other roles, and the demo's caller.
+
+        A receiver takes CDRs without PostgreSQL, so it does not wait for the migrations.
+        """
+        receivers = [self._receiver(number) for number in _numbers(self.options.receivers)]
+        stages = [[_server(server) for server in self._servers()], [*receivers, self._migrate()], self._roles()]
         if self.options.demo:
             stages.append([self._role("simulate", "simulate", "--rate", DEMO_RATE, "--serve-recordings")])
         return stages
@@ -103,7 +109,6 @@ class ProcessTree:
     def _roles(self) -> list[Child]:
         options = self.options
         return [
-            *(self._receiver(number) for number in _numbers(options.receivers)),
             *(self._role(f"worker-{number}", "worker", "cdrs") for number in _numbers(options.workers)),
             *(self._role(f"recorder-{number}", "worker", "recordings") for number in _numbers(options.recorders)),
             self._role("hooks", "worker", "hooks"),
@@ -131,6 +136,7 @@ def _server(server: EmbeddedServer) -> Child:
         server.command(),
         prepare=server.prepare,
         is_ready=server.is_ready,
+        ready_seconds=SERVER_SECONDS,
         stop_signal=server.stop_signal,
         stop_seconds=SERVER_STOP_SECONDS,
     )
@@ -156,10 +162,10 @@ def _bracketed(host: str) -> str:
 
 
 def _answers(host: str, port: int) -> bool:
-    """Tell whether the receiver says that it can store what is posted to it."""
+    """Tell whether the receiver takes posts: one that cannot trust Redis for now does, into its spool."""
     connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", "/livez")
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import signal
 import socket
@@ -11,6 +12,7 @@ import structlog
 import uvicorn
 
 from api.app import create_app
+from cdr.bounded_http import BoundedHTTP
 from common.errors import ConfigurationError
 from common.job_queue import RECORDINGS
 from common.postgres import Database
@@ -34,8 +36,8 @@ def run_receiver() -> int:
         uvicorn.Config(
             create_app(settings, redis, spool),
             # The faster parser bounds neither a header nor their number, before any secret is checked, and gives a body
-            # away that comes with an Upgrade header; this one bounds the head of a request at 64 KiB.
-            http="h11",
+            # away that comes with an Upgrade header; this one bounds the head of a request at 64 KiB and in time.
+            http=BoundedHTTP,
             ws="none",
             log_config=None,
             access_log=False,
@@ -48,6 +50,8 @@ def run_receiver() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn's own handlers stand only while it serves: a signal may come before, and it raises each again after.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    # A line for each connection that sends no HTTP is more than a disk should hold; what matters we log ourselves.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     host, port = listener.getsockname()[:2]
     _log.info("receiver listens", host=host, port=port, ack_level=redis.ack_level, spool=str(spool.spool_dir or "none"))
     server.run(sockets=[listener])

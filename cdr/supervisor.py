@@ -64,6 +64,8 @@ class Supervisor:
     def _watch(self, wakeup: Wakeup) -> None:
         while not wakeup.stop_requests:
             self._restart_dead()
+            for process in chain(*self._stages):
+                process.limit_log()
             pausing = any(process.restart_at for process in chain(*self._stages))
             wakeup.wait(BUSY_SECONDS if pausing else IDLE_SECONDS)
 

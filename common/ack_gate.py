@@ -21,6 +21,8 @@ def why_it_cannot_keep(info: Mapping[str, Any], level: str) -> str | None:
 def reasons_against(info: Mapping[str, Any], level: str) -> dict[str, str]:
     """Return every such reason, by what it is about: loading, role, aof, aof_write, eviction."""
     reasons = {}
+    if "role" not in info:
+        reasons["role"] = "what answers does not describe itself as Redis does"
     if info.get("loading"):
         reasons["loading"] = "Redis is still reading its data"
     if info.get("role", "master") != "master":

@@ -68,6 +68,12 @@ _SERVER_SETTINGS = {
     "client_encoding": "UTF8",
 }
 
+# A row stands in for the acknowledged CDR whose job is then deleted, so its commit waits for the disk, even where the
+# server's default is not to wait. What waits for replicas too is left as it is; it is set for the session, so that a
+# reload of the server's configuration does not undo it.
+_COMMIT_TO_DISK = b"""SELECT set_config('synchronous_commit',
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"""
+
 _SET_LIMITS = b"SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)"
 
 
@@ -190,6 +196,7 @@ def connect(url: str, application: str, limits: Limits = WORK) -> Connection:
         connection = Connection.connect(
             url, application_name=application, autocommit=True, options=_options(limits), **_SESSION
         )
+        connection.execute(_COMMIT_TO_DISK)
     except psycopg.ProgrammingError:
         # The driver's message repeats parts of the address, which may be those of the password.
         raise ConfigurationError("CDR_DATABASE_URL: PostgreSQL's library cannot read this address") from None

@@ -63,11 +63,12 @@ def connect(url: str, timeout_seconds: float | None = 15, retries: int = _RETRIE
     Commands are tried again after a broken connection, so use it only for what may happen twice. With no `retries` a
     server that says nothing is given up after the timeout, once.
     """
+    # A Unix socket has no peer that could vanish without a word, and redis-py takes no word on keepalives for it.
+    network = {} if url.startswith("unix:") else {"socket_connect_timeout": CONNECT_SECONDS, "socket_keepalive": True}
     return redis.Redis.from_url(
         url,
+        **network,
         socket_timeout=timeout_seconds,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_keepalive=True,
         health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries),
     )

@@ -35,7 +35,7 @@ OWNERS = {
     "prometheus_client": {"api/metrics.py"},
     "fastapi": {"api/app.py"},
     "sqlite3": {"api/spool_file.py"},
-    "uvicorn": {"cdr/processes.py"},
+    "uvicorn": {"cdr/processes.py", "cdr/bounded_http.py"},
     "typer": {"cdr/main.py", "cdr/options.py", *COMMAND_GROUPS},
 }
 

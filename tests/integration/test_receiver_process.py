@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from receiving import ACCOUNT, ADDRESS, SECRET, deliveries, jobs
 
+from cdr.bounded_http import HEAD_SECONDS
 from cdr.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -380,3 +381,20 @@ def test_offered_more_than_it_can_hold_it_answers_every_request_and_stays_bounde
     assert set(answered) == {b"200", b"503"}
     assert len(answered) == OFFERED
     assert grown < OFFERED * LARGE_BYTES
+
+
+def test_half_a_head_holds_a_connection_no_longer_than_bounded(redis_url: str, tmp_path: Path) -> None:
+    with receiver_process(redis_url, tmp_path) as receiver, connected(receiver) as connection:
+        connection.settimeout(60)
+        began = time.monotonic()
+        connection.sendall(b"POST /cdr/x HT")
+        assert received(connection) == b""
+        assert time.monotonic() - began > HEAD_SECONDS / 2
+
+
+def test_what_is_no_http_fills_no_log(receiver: Receiver) -> None:
+    for _ in range(50):
+        with connected(receiver) as connection, suppress(OSError):
+            connection.sendall(b"nonsense\r\n\r\n")
+            received(connection)
+    assert receiver.log.read_text(encoding="utf-8").count("Invalid HTTP") == 0

@@ -15,9 +15,11 @@ from receiving import ADDRESS, configured, deliveries, jobs, kept, receiving
 from slow_line import SlowLine
 from starlette.testclient import TestClient
 
+from api.spool import Entry, Spool
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
 from cdr.ports import free_port
+from common.errors import SpoolUnavailable
 from common.receiver_state import read_receivers
 
 WAIT_SECONDS = 30.0
@@ -350,3 +352,24 @@ def test_the_metrics_tell_what_waits_in_the_spool(own_valkey: EmbeddedValkey, sp
         assert "cdr_spooled_total 1.0" in shown
         with running(own_valkey):
             assert wait_for(lambda: "cdr_drained_total 1.0" in client.get("/metrics").text)
+
+
+def test_a_spool_that_cannot_be_read_holds_up_no_other(
+    own_valkey: EmbeddedValkey, spool: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving(own_valkey.url(), spool=spool) as first, receiving(own_valkey.url(), spool=spool) as second:
+        post(first, "broken")
+        post(second, "whole")
+    readable = Spool.oldest
+    broken: list[Spool] = []
+
+    def oldest(self: Spool, cdrs: int, after: int = 0) -> list[Entry]:
+        if not broken:
+            broken.append(self)
+        if self is broken[0]:
+            raise SpoolUnavailable("made to fail")
+        return readable(self, cdrs, after)
+
+    monkeypatch.setattr(Spool, "oldest", oldest)
+    with running(own_valkey), receiving(own_valkey.url(), spool=spool):
+        assert wait_for(lambda: len(call_ids(own_valkey.url())) == 1)

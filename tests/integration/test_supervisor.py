@@ -306,3 +306,28 @@ def test_what_runs_once_is_not_tried_again_when_its_settings_are_wrong(
         supervise([[hopeless], [python("role", LIVE)]], tmp_path)
 
     assert [name for name, _ in started] == ["migrate"]
+
+
+CHATTY = "import sys, time\nwhile True: sys.stdout.write('x' * 99 + '\\n'); sys.stdout.flush(); time.sleep(0.001)"
+
+
+def test_a_log_that_grows_while_its_child_runs_is_put_aside_and_written_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_process, "LOG_BYTES", 2_000)
+    process = ChildProcess(python("one", CHATTY), tmp_path)
+    process.start()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "one.log.1").exists() and time.monotonic() < deadline:
+        process.limit_log()
+        time.sleep(0.01)
+    emptied = (tmp_path / "one.log").stat().st_size
+    while (tmp_path / "one.log").stat().st_size <= emptied and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    while process.is_alive():
+        time.sleep(0.01)
+
+    assert (tmp_path / "one.log.1").read_text().startswith("x" * 99)
+    assert (tmp_path / "one.log").read_bytes().count(b"\0") == 0
+    assert (tmp_path / "one.log").stat().st_size > emptied

@@ -62,3 +62,8 @@ def test_the_share_of_memory_is_of_the_bound() -> None:
 
 def test_without_a_bound_there_is_no_share() -> None:
     assert memory_share({"maxmemory": 0, "used_memory": 50}) is None
+
+
+@pytest.mark.parametrize("level", ["fsync", "redis"])
+def test_what_does_not_describe_itself_as_redis_does_is_not_trusted(level: str) -> None:
+    assert "does not describe itself" in str(why_it_cannot_keep({}, level))

@@ -88,20 +88,6 @@ def test_from_the_memory_mark_on_it_is_not_trusted(used: int, trusted: bool) -> 
     assert (reason is None) is trusted
 
 
-@pytest.mark.parametrize(("used", "may_drain"), [(71, True), (73, False)])
-def test_the_spool_is_drained_only_well_below_the_mark(used: int, may_drain: bool) -> None:
-    async def scenario() -> bool:
-        async with serving(FakeServer(describing(maxmemory=100, used_memory=used))) as settings:
-            questions = connect_async(settings.redis_url.get_secret_value())
-            watch = RedisWatch(settings, questions, lambda: None)
-            await watch.look()
-            await watch.close()
-            await questions.aclose()
-            return watch.may_drain
-
-    assert asyncio.run(scenario()) is may_drain
-
-
 def test_many_who_ask_at_once_wait_for_two_answers_at_most() -> None:
     class Questions:
         asked = 0
@@ -123,12 +109,11 @@ def test_many_who_ask_at_once_wait_for_two_answers_at_most() -> None:
 
 
 def test_before_the_first_look_nothing_is_trusted() -> None:
-    async def scenario() -> tuple[str | None, bool]:
+    async def scenario() -> str | None:
         async with serving(FakeServer()) as settings:
-            watch = RedisWatch(settings, None, lambda: None)
-            return watch.reason, watch.may_drain
+            return RedisWatch(settings, None, lambda: None).reason
 
-    assert asyncio.run(scenario()) == ("Redis was not asked yet", False)
+    assert asyncio.run(scenario()) == "Redis was not asked yet"
 
 
 def test_many_who_ask_at_once_share_a_look() -> None:

@@ -32,19 +32,20 @@ def command_line(child: process_tree.Child) -> str:
     return " ".join(child.argv[list(child.argv).index("--") + 1 :])
 
 
-def test_servers_come_first_then_migrations_then_the_roles() -> None:
+def test_servers_come_first_then_receivers_with_the_migrations_then_the_other_roles() -> None:
     assert names(tree().stages()) == [
         ["postgresql", "valkey"],
-        ["migrate"],
-        ["receiver-1", "worker-1", "recorder-1", "hooks", "scheduler"],
+        ["receiver-1", "migrate"],
+        ["worker-1", "recorder-1", "hooks", "scheduler"],
     ]
 
 
 def test_each_role_runs_as_its_own_command_line() -> None:
-    roles = tree().stages()[2]
+    _, receivers, roles = tree().stages()
 
-    assert [command_line(child) for child in roles] == [
+    assert [command_line(child) for child in (*receivers, *roles)] == [
         "cdr receiver",
+        "cdr migrate",
         "cdr worker cdrs",
         "cdr worker recordings",
         "cdr worker hooks",
@@ -55,9 +56,10 @@ def test_each_role_runs_as_its_own_command_line() -> None:
 def test_there_are_as_many_receivers_workers_and_recorders_as_asked_for() -> None:
     options = UpOptions(receivers=2, workers=3, recorders=0)
 
-    roles = names(tree(options).stages())[2]
+    _, receivers, roles = names(tree(options).stages())
 
-    assert roles == ["receiver-1", "receiver-2", "worker-1", "worker-2", "worker-3", "hooks", "scheduler"]
+    assert receivers == ["receiver-1", "receiver-2", "migrate"]
+    assert roles == ["worker-1", "worker-2", "worker-3", "hooks", "scheduler"]
 
 
 @pytest.mark.parametrize(("receivers", "shared"), [(1, None), (2, "1")])
@@ -87,7 +89,7 @@ def test_what_the_user_has_set_is_left_alone() -> None:
     )
 
     assert given.environment() == {"CDR_HOST": "127.0.0.1", "CDR_PORT": "8080"}
-    assert names(given.stages())[:2] == [[], ["migrate"]]
+    assert names(given.stages())[:2] == [[], ["receiver-1", "migrate"]]
     assert given.addresses() == {
         "CDR_DATABASE_URL": "postgresql://theirs/cdr",
         "CDR_REDIS_URL": "redis://theirs/0",
@@ -128,7 +130,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     status = 200
 
     def do_GET(self) -> None:
-        self.send_response(self.status if self.path == "/readyz" else 404)
+        self.send_response(self.status if self.path == "/livez" else 404)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
