@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from spooling import ENOUGH, batch, everything, numbers, only, spool_in
 from structlog.testing import capture_logs
 
+from api import spool as spool_module
 from api.spool_entry import Row, pack
 from api.spool_file import _DAMAGE, _DAMAGE_WHILE_READING, FileDamaged, SpoolFile
 from api.spool_folder import SpoolFolder
@@ -208,6 +209,24 @@ def test_a_damaged_file_that_cannot_be_moved_aside_is_not_copied_again(
     assert numbers(spool) == [0, 1, 2, 9]
 
 
+def test_a_file_that_cannot_be_saved_now_is_saved_later_and_leaves_no_attempts_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: object) -> list[Row]:
+        raise SpoolUnavailable("no room")
+
+    overwrite(leave(tmp_path, 3), 68, b"gone")
+    folder = SpoolFolder(tmp_path, ENOUGH)
+    monkeypatch.setattr(spool_module, "salvaged", no_room)
+    mine = folder.open()
+    assert folder.adopt() == []
+    mine.append([batch(9)])
+    assert len(list(tmp_path.glob("*.spool"))) == 2
+    assert folder.damaged() == []
+    monkeypatch.undo()
+    assert [numbers(spool) for spool in folder.adopt()] == [[0, 1, 2]]
+
+
 @pytest.mark.parametrize("length", [0, 1, 100, PAGE, 10 * PAGE, 10 * PAGE + 7])
 def test_a_file_that_lost_its_end_stops_nothing(tmp_path: Path, length: int) -> None:
     path = leave(tmp_path, 30)
@@ -220,8 +239,9 @@ def test_a_file_that_lost_its_end_stops_nothing(tmp_path: Path, length: int) -> 
 
 def test_an_error_that_quotes_what_is_no_text_is_damage_like_any_other(tmp_path: Path) -> None:
     path = leave(tmp_path, 3)
-    place = path.read_bytes().index(b"CREATE TABLE")
-    overwrite(path, place, b"\xd8" * 12)
+    place = path.read_bytes().index(b"tableentriesentries")
+    overwrite(path, place + len(b"table"), b"\xd8 <- ")
+    overwrite(path, path.read_bytes().index(b"CREATE TABLE"), b"no SQL")
     folder = SpoolFolder(tmp_path, ENOUGH)
     folder.open()
     assert len(folder.damaged()) == 1

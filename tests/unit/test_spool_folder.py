@@ -257,6 +257,26 @@ def test_a_lock_that_somebody_clears_away_at_birth_is_made_again(
     assert numbers(spool) == [1]
 
 
+def test_a_file_that_is_being_removed_is_nobody_elses_until_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who took it before would put entries into a file that is about to go.
+    held = HeldFile.make(tmp_path)
+    unlink = os.unlink
+    taken = []
+
+    def look_after(path: Path, *arguments: object) -> None:
+        unlink(path)
+        if held.path.exists():
+            taken.append(HeldFile.take(held.path))
+
+    held.path.with_name(held.path.name + "-wal").touch()
+    monkeypatch.setattr(os, "unlink", look_after)
+    held.remove()
+    assert not any(taken)
+    assert names_in(tmp_path) == []
+
+
 def test_a_lock_that_a_person_removed_gives_the_file_to_nobody_else(tmp_path: Path) -> None:
     mine = spool_in(tmp_path)
     mine.append([batch(1)])
