@@ -342,6 +342,53 @@ def test_rq_requeue_puts_a_failed_job_back(connection: redis.Redis, redis_url: s
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rq_requeue_of_hostile_jobs_runs_imports_and_fetches_nothing(
+    connection: redis.Redis, redis_url: str, tmp_path: Path, website: tuple[str, list[str]]
+) -> None:
+    jobs = hostile_jobs(str(tmp_path / "marker"), website[0])
+    put(connection, jobs)
+    connection.delete(queue_key(CDRS))
+    connection.zadd(failed_key(CDRS), dict.fromkeys(jobs, -1))
+    told = rq(redis_url, "requeue", "--queue", CDRS, "--all", **OUR_WORKER)
+    assert told.returncode == 0, told.stderr
+    assert {job_id.decode() for job_id in connection.lrange(queue_key(CDRS), 0, -1)} == set(jobs)
+    rq(redis_url, "info", **OUR_WORKER)
+    assert (list(tmp_path.iterdir()), website[1]) == ([], [])
+
+
+BROKEN: dict[bytes, dict[str, Any]] = {
+    b"never-created": {"created_at": "never"},
+    b"of-no-status": {"status": "eaten"},
+    b"of-no-number": {"timeout": "soon", "result_ttl": "x", "cdrs": "9" * 5000},
+    b"of-a-list": {"meta": "[1]"},
+    b"of-no-json": {"data": b"{"},
+    b"of-bytes \xff": {"description": b"\xff"},
+}
+
+
+@pytest.mark.parametrize("worker", [{}, OUR_WORKER], ids=["stock worker", "our worker"])
+def test_what_rq_cannot_read_stops_neither_a_worker_nor_a_stock_command(
+    connection: redis.Redis, redis_url: str, database_url: str, worker: dict[str, str]
+) -> None:
+    write(connection, load_job())
+    usual = fields_of(connection, "ours")
+    for name, fields in BROKEN.items():
+        connection.hset(b"rq:job:" + name, mapping={**usual, **fields})
+        connection.rpush(queue_key(CDRS), name)
+    write(connection, NewJob(CDRS, KEEP_BODIES, ([],), "keep nothing", "last"))
+    settings = {"CDR_REDIS_URL": redis_url, "CDR_DATABASE_URL": database_url}
+    for _ in range(2):
+        ended = rq(redis_url, "worker", "--burst", CDRS, **settings, **worker)
+        assert (ended.returncode, connection.llen(queue_key(CDRS))) == (0, 0), ended.stderr
+        assert connection.hget(job_key("last"), "status") == b"finished"
+        told = rq(redis_url, "info", **worker)
+        assert (told.returncode, "cdrs" in told.stdout) == (0, True), told.stderr
+        failed = connection.zcard(failed_key(CDRS))
+        again = rq(redis_url, "requeue", "--queue", CDRS, "--all", **worker)
+        assert again.returncode == 0, again.stderr
+        assert connection.llen(queue_key(CDRS)) == failed
+
+
 @pytest.mark.parametrize("worker", [{}, OUR_WORKER], ids=["stock worker", "our worker"])
 def test_a_worker_with_two_queues_is_refused_and_takes_nothing(
     connection: redis.Redis, redis_url: str, worker: dict[str, str]

@@ -96,8 +96,12 @@ class Pipeline(RuleBasedStateMachine):
     @precondition(lambda self: self.some_worker() and self.connection.llen(queue_key(CDRS)))
     @rule(number=WORKERS)
     def take(self, number: int) -> None:
-        worker = self.workers[self.any_worker(number)]
-        worker.taken = self.connection.lmove(queue_key(CDRS), intermediate_key(CDRS)).decode()
+        job_id = self.connection.lmove(queue_key(CDRS), intermediate_key(CDRS)).decode()
+        if self.connection.exists(job_key(job_id)):
+            self.workers[self.any_worker(number)].taken = job_id
+        else:
+            # A second copy of what is done already: `CdrQueue` finds no hash and drops the id.
+            self.connection.lrem(intermediate_key(CDRS), 1, job_id)
 
     @precondition(lambda self: self.some_worker(taken=True))
     @rule(number=WORKERS, room=st.sampled_from([0, 2, 4]))
@@ -109,7 +113,7 @@ class Pipeline(RuleBasedStateMachine):
         }
         jobs = hold.take(str(self.workers[number].taken), room)
         assert not others & set(jobs), "taken from somebody who lives"
-        self.owners |= dict.fromkeys(jobs, hold.token)
+        self.owners |= {job_id: hold.token for job_id in jobs if self.connection.exists(job_key(job_id))}
         self.workers[number] = Worker()
         if jobs:
             self.workers[number].hold, self.workers[number].jobs = hold, jobs

@@ -13,15 +13,26 @@ from typing import Any
 import psycopg
 import pytest
 import redis
-from loading import delivery, leg, select
+from loading import delivery, execute, leg, select
 from running import Start, loaded, processes, until
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
 from cdr.ports import free_port
-from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, NewJob, failed_key, job_key, queue_key
+from common.job_queue import (
+    CDRS,
+    COUNTERS_KEY,
+    FETCH_RECORDINGS,
+    LOAD_CDRS,
+    RECORDINGS,
+    NewJob,
+    failed_key,
+    job_key,
+    queue_key,
+)
+from common.queue_state import read_workers
 from migrations.apply import migrate
-from worker.holds import lease_key
+from worker.holds import holders_key, lease_key
 from worker.outbox import enqueue
 from worker.scheduled_jobs import schedule, scheduled_key
 from worker.sweep import sweep
@@ -90,6 +101,63 @@ def test_a_job_taken_but_never_started_comes_back(start: Start, connection: redi
     start("scheduler")
     start("worker", "cdrs")
     until(lambda: loaded(database_url) == {"a"}, seconds=30)
+
+
+# Unlike a lock it is waited for until the time of a statement is over.
+HOLD_UP = """
+CREATE TABLE public.held_up (yes boolean);
+INSERT INTO public.held_up VALUES (true);
+CREATE FUNCTION public.hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE EXISTS (SELECT FROM public.held_up) LOOP PERFORM pg_sleep(0.05); END LOOP;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER hold_up BEFORE INSERT ON cdr.cdrs FOR EACH STATEMENT EXECUTE FUNCTION public.hold_up();
+"""
+
+
+def heartbeats(connection: redis.Redis) -> set[str]:
+    return {f"{worker.name} {worker.last_heartbeat}" for worker in read_workers(connection)}
+
+
+def test_a_worker_that_stalls_and_wakes_up_disturbs_nobody_who_got_its_job(
+    start: Start, connection: redis.Redis, database_url: str
+) -> None:
+    execute(database_url, HOLD_UP)
+    start("scheduler")
+    job_id = queue_cdrs(connection, "a")
+    stalled = start("worker", "cdrs")
+    first = until(lambda: connection.hget(holders_key(CDRS), job_id), seconds=60)
+    until(lambda: heartbeats(connection))
+    stalled.send_signal(signal.SIGSTOP)
+    start("worker", "cdrs")
+    until(lambda: connection.hget(holders_key(CDRS), job_id) not in {None, first}, seconds=60)
+    second = connection.hget(holders_key(CDRS), job_id)
+    beats = heartbeats(connection)
+    stalled.send_signal(signal.SIGCONT)
+    # By its next heartbeat it has tried to renew what it believes to hold.
+    until(lambda: len(beats - heartbeats(connection)) == 2, seconds=60)
+    assert (connection.hget(holders_key(CDRS), job_id), connection.exists(queue_key(CDRS))) == (second, 0)
+    execute(database_url, "DELETE FROM public.held_up")
+    until(lambda: not connection.exists(lease_key(CDRS), queue_key(CDRS)), seconds=60)
+    until(lambda: loaded(database_url) == {"a"})
+    stalled.terminate()
+    assert stalled.wait(60) == 0
+    assert connection.zcard(failed_key(CDRS)) == 0
+
+
+def test_two_schedulers_do_no_more_than_one(start: Start, connection: redis.Redis, database_url: str) -> None:
+    queue_cdrs(connection, "taken")
+    connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    schedule(connection, NewJob(CDRS, LOAD_CDRS, ([delivery(leg("due"))],), "load"), datetime.now(UTC))
+    lost = queue_cdrs(connection, "nowhere")
+    connection.lrem(queue_key(CDRS), 0, lost)
+    for _ in range(2):
+        start("scheduler")
+    until(lambda: connection.llen(queue_key(CDRS)) == 3, seconds=60)
+    start("worker", "cdrs")
+    until(lambda: loaded(database_url) == {"taken", "due", "nowhere"}, seconds=60)
+    assert connection.hget(COUNTERS_KEY, "loaded") == b"3"
 
 
 def put_back(connection: redis.Redis) -> int:
