@@ -15,6 +15,7 @@ import redis
 from oracle.checker import Finding, check
 from oracle.ledger import Attempt, Ledger, Outcome, Post, Sent
 from oracle.model import plain
+from oracle.rounds import refusals
 from oracle.stored import Row, Stored, what_is_left
 from oracle.traffic import carried, identify
 
@@ -306,6 +307,11 @@ def test_a_body_that_is_no_cdr_has_to_be_in_quarantine_once(
 
 def test_a_body_that_is_no_cdr_and_was_acknowledged_is_found(sending: Sending) -> None:
     assert sending.send(body=b"{").kinds(Stored()) == ["wrong"]
+
+
+def test_where_everything_has_to_be_acknowledged_each_refusal_is_found(sending: Sending) -> None:
+    sending.send(FIELDS).send(FIELDS, FIELDS, outcome="refused").send(FIELDS, outcome="unanswered")
+    assert [finding.about for finding in refusals(sending.ledger)] == ["refused: ", "refused: ", "unanswered: "]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ FAILED_ONCE = {
     "a failed recording job, because Redis cut the connection while a worker began or ended it": (
         "5.0s 155/s receiver-terminated@1.24+0.00#7 redis-killed@1.60+0.61#4 redis-requests-cut@2.72+1.74#71"
     ),
+    "a failed CDR job, from the same cause": (
+        "7.9s 191/s redis-disk-full@0.83+0.64#81 postgres-answers-cut@3.10+0.75#27 redis-killed@3.47+2.87#57 "
+        "redis-terminated@3.51+0.87#91"
+    ),
 }
 
 

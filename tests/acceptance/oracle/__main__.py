@@ -6,15 +6,21 @@ import argparse
 import sys
 from collections import deque
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import NamedTuple
 
 from oracle.product import fresh_product
 from oracle.report import line, story, table
 from oracle.rounds import Oracle, Round
 from oracle.schedule import Schedule, draw_schedule, read_schedule
 
-# A round that is to be played: its name, its schedule, and the seed of its traffic.
-Planned: TypeAlias = tuple[str, Schedule, int]
+
+class Planned(NamedTuple):
+    """A round that is to be played: its name, its schedule, the seed of its traffic, whether every post has to be taken."""
+
+    name: str
+    schedule: Schedule
+    seed: int
+    all_acked: bool = False
 
 
 def main() -> int:
@@ -35,7 +41,8 @@ def main() -> int:
 def _play(oracle: Oracle, plan: deque[Planned]) -> Iterator[Round]:
     """Play what is planned up to the first round that fails."""
     while plan:
-        played = oracle.play(*plan.popleft())
+        planned = plan.popleft()
+        played = oracle.play(planned.name, planned.schedule, planned.seed, all_acked=planned.all_acked)
         _say(line(played))
         yield played
         if played.findings:
@@ -46,11 +53,11 @@ def _play(oracle: Oracle, plan: deque[Planned]) -> Iterator[Round]:
 def _plan(options: argparse.Namespace) -> Iterator[Planned]:
     if options.schedule:
         for number in range(options.repeat):
-            yield f"schedule {number}", read_schedule(options.schedule), options.seed or number
+            yield Planned(f"schedule {number}", read_schedule(options.schedule), options.seed or number)
         return
     seeds = range(options.first, options.seeds + 1) if options.seed is None else [options.seed] * options.repeat
     for seed in seeds:
-        yield f"seed {seed}", draw_schedule(seed), seed
+        yield Planned(f"seed {seed}", draw_schedule(seed), seed)
 
 
 def _options() -> argparse.Namespace:

@@ -9,8 +9,8 @@ from oracle.ledger import Attempt, Delivery, Identity
 from oracle.model import allowed_values, expected_columns, plain, stored_columns
 from oracle.stored import Row, Stored
 
-Kind: TypeAlias = Literal["lost", "double", "invented", "wrong", "left over", "stuck"]
-KINDS: tuple[Kind, ...] = ("lost", "double", "invented", "wrong", "left over", "stuck")
+Kind: TypeAlias = Literal["lost", "double", "invented", "wrong", "left over", "stuck", "not taken"]
+KINDS: tuple[Kind, ...] = ("lost", "double", "invented", "wrong", "left over", "stuck", "not taken")
 
 Deliveries: TypeAlias = Mapping[Identity, Sequence[Delivery]]
 Bodies: TypeAlias = Mapping[tuple[str, bytes], Sequence[Attempt]]

@@ -23,12 +23,14 @@ from oracle.ledger import Ledger
 from oracle.product import Product
 from oracle.schedule import Schedule
 from oracle.stored import Stored, read_stored, read_totals, what_is_left
-from oracle.traffic import Traffic
+from oracle.traffic import RECORDED_SHARE, Traffic
 
 SETTLE_SECONDS = 60.0
 POLL_SECONDS = 0.4
 # A fresh CDR that is not taken is tried again after so long.
 FRESH_SECONDS = 0.5
+# Each recording costs a few fsyncs of its own: more than so many would be what a round is spent on.
+RECORDINGS = 300
 _ROUNDS = count(1)
 
 
@@ -63,8 +65,8 @@ class Oracle:
         self.has_failed = False
         self._expected_totals: Counter[str] = Counter()
 
-    def play(self, name: str, schedule: Schedule, seed: int) -> Round:
-        """Play one round to its end."""
+    def play(self, name: str, schedule: Schedule, seed: int, *, all_acked: bool = False) -> Round:
+        """Play one round to its end; `all_acked` makes a finding of each post that was refused or not answered."""
         with self._round(name, schedule, seed) as (played, driver, traffic):
             with driver.posting(traffic, schedule.cdrs_a_second):
                 self._run(played)
@@ -72,6 +74,8 @@ class Oracle:
                 self.product.bring_back()
                 played.calm_at = time.monotonic()
             self._settle(played, driver, traffic)
+            if all_acked:
+                played.findings += refusals(played.ledger)
         return played
 
     def play_by_hand(self, name: str, act: Callable[[Driver, Traffic], None]) -> Round:
@@ -89,7 +93,7 @@ class Oracle:
         driver = Driver(self.product.addresses, played.ledger)
         self.has_failed = True
         try:
-            yield played, driver, Traffic(seed, played.mark, self.product.recordings_base)
+            yield played, driver, Traffic(seed, played.mark, self.product.recordings_base, _recorded_share(schedule))
         finally:
             driver.close()
         self.has_failed = bool(played.findings)
@@ -159,6 +163,21 @@ class Oracle:
             for name, number in totals.items()
             if number != expected[name]
         ]
+
+
+def _recorded_share(schedule: Schedule) -> float:
+    cdrs = schedule.seconds * schedule.cdrs_a_second
+    return min(RECORDED_SHARE, RECORDINGS / cdrs) if cdrs else RECORDED_SHARE
+
+
+def refusals(ledger: Ledger) -> list[Finding]:
+    """Return a finding for each time that a CDR was sent and not acknowledged."""
+    return [
+        Finding("not taken", f"{each.outcome}: {each.answer}", sent.identity)
+        for each in ledger.attempts
+        if each.outcome in {"refused", "unanswered"}
+        for sent in each.post.cdrs
+    ]
 
 
 def _steps(product: Product, schedule: Schedule) -> list[tuple[float, str, Callable[[], object]]]:

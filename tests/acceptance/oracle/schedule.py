@@ -57,6 +57,11 @@ class Schedule(NamedTuple):
         return " ".join([f"{self.seconds:.1f}s", f"{self.cdrs_a_second:.0f}/s", *map(str, self.faults)])
 
 
+def redis_away(seconds: float) -> Schedule:
+    """Return the schedule of a round in which Redis is killed and stays away for so long."""
+    return Schedule(seconds + 2, CDRS_A_SECOND[1], (Fault("redis-killed", 1.0, seconds, 0),))
+
+
 def draw_schedule(seed: int) -> Schedule:
     """Draw the schedule of a seed."""
     rng = random.Random(f"faults {seed}")

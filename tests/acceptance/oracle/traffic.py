@@ -17,7 +17,6 @@ JSON_ONLY = frozenset({"seconds_waiting_in_queue", "OriginalivrUniqueID"})
 # What a second delivery may have more than the first, or less.
 CHANGING = ("record", "aiData", "price", "representative_name", "queuename", "caller_country", "DepartmentName")
 ARRAY_SHARE, REPEAT_SHARE, OTHER_ACCOUNT_SHARE, TWICE_SHARE, NO_CDR_SHARE = 0.06, 0.08, 0.02, 0.01, 0.01
-# Each recording costs a few fsyncs of its own, and would be what a round is spent on.
 RECORDED_SHARE = 0.2
 LONGEST_ARRAY = 12
 # A second delivery comes so many posts behind the first.
@@ -28,13 +27,14 @@ class Traffic:
     """An endless stream of posts, the same for the same seed.
 
     `mark` ends every call id, so that a round's CDRs are told from those of others. `recordings_base` is the address
-    before each recording's name.
+    before each recording's name; `recorded_share` of the CDRs that could have one do.
     """
 
-    def __init__(self, seed: int, mark: str, recordings_base: str) -> None:
+    def __init__(self, seed: int, mark: str, recordings_base: str, recorded_share: float = RECORDED_SHARE) -> None:
         self._rng = random.Random(f"traffic {seed}")
         self._mark = mark
         self._base = recordings_base
+        self._recorded_share = recorded_share
         self._calls = CallFactory(seed, recordings_base=recordings_base)
         self._waiting: list[tuple[int, Post]] = []
         self._number = 0
@@ -81,7 +81,7 @@ class Traffic:
         if "OriginalivrUniqueID" in marked:
             marked["OriginalivrUniqueID"] += self._mark
         if marked["record"]:
-            marked["record"] = self._on_time(marked["record"]) if self._rng.random() < RECORDED_SHARE else ""
+            marked["record"] = self._on_time(marked["record"]) if self._rng.random() < self._recorded_share else ""
         return marked
 
     def _on_time(self, url: str) -> str:
