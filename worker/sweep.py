@@ -13,7 +13,8 @@ from common.job_queue import QUEUES
 from common.queue_format import timestamp
 from common.redis_client import RedisClient, translated
 from common.requeue import NOW, TO_QUEUE
-from worker.holds import EXECUTION_PREFIX, LEASE_SECONDS, PLACES, place_keys
+from worker.hold_scripts import PLACES
+from worker.holds import EXECUTION_PREFIX, LEASE_SECONDS, place_keys
 
 RECOVERED_AT_ONCE = 200
 # How long RQ's own registries may lie past their time before somebody else's dead execution is taken for one.

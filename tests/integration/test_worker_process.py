@@ -289,6 +289,21 @@ def test_a_broken_task_does_not_stop_the_scheduler(start: Start, connection: red
     assert scheduler.poll() is None
 
 
+def test_a_locked_table_holds_up_neither_the_sweep_nor_the_end(
+    start: Start, connection: redis.Redis, database_url: str
+) -> None:
+    job_id = queue_cdrs(connection, "a")
+    connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    with psycopg.connect(database_url) as user:
+        user.execute("LOCK TABLE cdr.outbox IN ACCESS EXCLUSIVE MODE")
+        scheduler = start("scheduler")
+        waiting = "SELECT FROM pg_stat_activity WHERE application_name = 'cdr scheduler' AND wait_event_type = 'Lock'"
+        until(lambda: select(database_url, waiting), seconds=60)
+        until(lambda: connection.lrange(queue_key(CDRS), 0, -1) == [job_id.encode()], seconds=60)
+        scheduler.terminate()
+        assert scheduler.wait(30) == 0
+
+
 def test_the_scheduler_stops_when_told_to(start: Start, connection: redis.Redis, database_url: str) -> None:
     scheduler = start("scheduler")
     until(lambda: select(database_url, "SELECT FROM pg_stat_activity WHERE application_name = 'cdr scheduler'"))
