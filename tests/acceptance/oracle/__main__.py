@@ -11,7 +11,9 @@ from typing import NamedTuple
 from oracle.product import fresh_product
 from oracle.report import line, story, table
 from oracle.rounds import Oracle, Round
-from oracle.schedule import Schedule, draw_schedule, read_schedule
+from oracle.schedule import Schedule, draw_schedule, read_schedule, redis_away
+
+REDIS_AWAY_SECONDS = 60.0
 
 
 class Planned(NamedTuple):
@@ -58,6 +60,8 @@ def _plan(options: argparse.Namespace) -> Iterator[Planned]:
     seeds = range(options.first, options.seeds + 1) if options.seed is None else [options.seed] * options.repeat
     for seed in seeds:
         yield Planned(f"seed {seed}", draw_schedule(seed), seed)
+    if options.seed is None:
+        yield Planned("Redis away for a minute", redis_away(REDIS_AWAY_SECONDS), 0, all_acked=True)
 
 
 def _options() -> argparse.Namespace:
