@@ -91,7 +91,8 @@ def count_readable(wanted: BodyFilter, limit: int | None) -> Tally:
 def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tally:
     """Replay the bodies that are meant, at most `rate` a second; what was done before an error stays done."""
     tally = Tally()
-    connection = connect(load(RedisSettings).redis_url.get_secret_value())
+    settings = load(RedisSettings)
+    connection = connect(settings.redis_url.get_secret_value(), ack_level=settings.ack_level)
     with opened_database("quarantine") as database:
         _require(database, wanted.ids)
         with audited("quarantine replay", {**asdict(wanted), "limit": limit}) as tell:

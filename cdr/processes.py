@@ -102,6 +102,9 @@ def run_scheduler() -> int:
     from worker.scheduler import Scheduler
 
     database_url = load(DatabaseSettings).database_url.get_secret_value()
-    redis_url = load(RedisSettings).redis_url.get_secret_value()
-    Scheduler(lambda: Database(database_url, "cdr scheduler"), lambda: connect(redis_url)).run()
+    redis = load(RedisSettings)
+    redis_url = redis.redis_url.get_secret_value()
+    Scheduler(
+        lambda: Database(database_url, "cdr scheduler"), lambda: connect(redis_url, ack_level=redis.ack_level)
+    ).run()
     return 0

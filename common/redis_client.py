@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -20,6 +20,8 @@ from common.errors import QueueUnavailable
 RedisClient: TypeAlias = Any
 
 CONNECT_SECONDS = 5
+# How long Redis may take to have a write on disk before it counts as not confirmed.
+_CONFIRM_SECONDS = 5
 _RETRIES = 3
 
 
@@ -57,21 +59,53 @@ def translated_async() -> Iterator[None]:
             raise ConnectionError(f"{type(error).__name__}: {error}") from error
 
 
-def connect(url: str, timeout_seconds: float | None = 15, retries: int = _RETRIES) -> RedisClient:
+def connect(
+    url: str, timeout_seconds: float | None = 15, retries: int = _RETRIES, ack_level: str = "fsync"
+) -> RedisClient:
     """Return a client with a connection pool, for workers and commands; replies are bytes.
 
-    Commands are tried again after a broken connection, so use it only for what may happen twice. With no `retries` a
+    `ack_level` is for `commit`. Commands are tried again after a broken connection, so use it only for what may happen twice. With no `retries` a
     server that says nothing is given up after the timeout, once.
     """
     # A Unix socket has no peer that could vanish without a word, and redis-py takes no word on keepalives for it.
     network = {} if url.startswith("unix:") else {"socket_connect_timeout": CONNECT_SECONDS, "socket_keepalive": True}
-    return redis.Redis.from_url(
+    client: RedisClient = redis.Redis.from_url(
         url,
         **network,
         socket_timeout=timeout_seconds,
         health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries),
     )
+    client.ack_level = ack_level
+    return client
+
+
+def commit(client: RedisClient, writes: Sequence[tuple[Any, ...]]) -> None:
+    """Carry out all commands or none, once, and return when they are durable at the client's level.
+
+    For what another system forgets once Redis has it. Raises QueueUnavailable when that is not certain.
+    """
+    commands: list[tuple[Any, ...]] = [("MULTI",), *writes, ("EXEC",)]
+    to_disk = getattr(client, "ack_level", "fsync") == "fsync"
+    if to_disk:
+        # It tells of the writes of its own connection only, and a pipeline would take another one from the pool.
+        commands.append(("WAITAOF", 1, 0, _CONFIRM_SECONDS * 1000))
+    with translated():
+        connection = client.connection_pool.get_connection()
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            replies = [connection.read_response() for _ in commands]
+        except BaseException:
+            # Replies may still be on their way to whoever takes the connection next.
+            connection.disconnect()
+            raise
+        finally:
+            client.connection_pool.release(connection)
+    if to_disk and replies.pop()[0] < 1:
+        raise QueueUnavailable(f"Redis did not confirm in {_CONFIRM_SECONDS} s that the write is on disk")
+    refused = [reply for reply in replies[-1] if isinstance(reply, redis.RedisError)]
+    if refused:
+        raise QueueUnavailable(f"Redis refused a write: {refused[0]}")
 
 
 def connect_async(url: str, timeout_seconds: float = 2) -> RedisClient:

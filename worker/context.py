@@ -43,7 +43,8 @@ class Context:
     @cached_property
     def redis(self) -> RedisClient:
         """A Redis client."""
-        return connect(load(RedisSettings).redis_url.get_secret_value())
+        settings = load(RedisSettings)
+        return connect(settings.redis_url.get_secret_value(), ack_level=settings.ack_level)
 
     @cached_property
     def recordings(self) -> Recordings:

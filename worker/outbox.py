@@ -9,7 +9,7 @@ import time
 
 from common.job_queue import FETCH_RECORDINGS, RECORDINGS, NewJob
 from common.postgres import FOLDING, Database, statement
-from common.redis_client import RedisClient, translated
+from common.redis_client import RedisClient, commit
 from worker.fold_calls import fold_held_calls, fold_waiting_calls
 
 RECORDINGS_A_JOB = 32
@@ -67,9 +67,5 @@ def recording_jobs(recording_ids: list[int]) -> list[NewJob]:
 
 
 def enqueue(connection: RedisClient, jobs: list[NewJob]) -> None:
-    """Queue jobs, all or none; raises QueueUnavailable."""
-    with translated(), connection.pipeline(transaction=True) as pipeline:
-        for job in jobs:
-            for command in job.commands():
-                pipeline.execute_command(*command)
-        pipeline.execute()
+    """Queue jobs, all or none, and return once they are as safe as an acknowledged CDR; raises QueueUnavailable."""
+    commit(connection, [command for job in jobs for command in job.commands()])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from common.job_queue import QUEUES, NewJob, scheduled_key
-from common.redis_client import RedisClient, translated
+from common.redis_client import RedisClient, commit
 from common.requeue import move_due_to_queue
 from worker.outbox import recording_jobs
 
@@ -15,10 +15,7 @@ _MOVED_AT_ONCE = 500
 
 def schedule(connection: RedisClient, job: NewJob, due: datetime) -> None:
     """Keep a job until it is due; raises QueueUnavailable."""
-    with translated(), connection.pipeline(transaction=True) as pipeline:
-        for command in job.scheduled_commands(scheduled_key(job.queue), due.timestamp()):
-            pipeline.execute_command(*command)
-        pipeline.execute()
+    commit(connection, job.scheduled_commands(scheduled_key(job.queue), due.timestamp()))
 
 
 def schedule_recordings(connection: RedisClient, retries: Iterable[tuple[int, datetime]]) -> None:

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 from loading import execute
+from receiving import configured
 
 from api.durable_queue import DurableQueue
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
 from cdr.ports import free_port
+from common.errors import QueueUnavailable
 from common.job_queue import CDRS, LOAD_CDRS, NewJob
 from common.postgres import connect as connect_to_postgres
-from common.redis_client import connect, connect_async
+from common.redis_client import commit, connect, connect_async
 from common.settings import RedisSettings
 
 
@@ -49,3 +51,30 @@ def test_redis_is_reached_over_a_unix_socket_by_every_client(open_path: Path) ->
         assert asyncio.run(written())
         with connect(url) as client:
             assert client.llen("rq:queue:cdrs") == 1
+
+
+def job_commands() -> list[tuple[object, ...]]:
+    return NewJob(CDRS, LOAD_CDRS, ([],), "load 0").commands()
+
+
+def test_a_worker_writes_all_or_nothing_and_waits_for_the_disk(redis_url: str) -> None:
+    with connect(redis_url) as client:
+        commit(client, job_commands())
+        assert client.llen("rq:queue:cdrs") == 1
+        client.set("rq:queue:cdrs", "no list")
+        with pytest.raises(QueueUnavailable, match="WRONGTYPE"):
+            commit(client, job_commands())
+
+
+def test_what_redis_cannot_confirm_is_not_taken_for_written(redis_url: str) -> None:
+    with connect(redis_url) as client, configured(redis_url, appendonly="no"):
+        with pytest.raises(QueueUnavailable):
+            commit(client, job_commands())
+        # The connection is fit for the next one.
+        assert client.ping()
+
+
+def test_at_level_redis_nothing_is_waited_for(redis_url: str) -> None:
+    with connect(redis_url, ack_level="redis") as client, configured(redis_url, appendonly="no"):
+        commit(client, job_commands())
+        assert client.llen("rq:queue:cdrs") == 1
