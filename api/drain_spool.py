@@ -40,6 +40,7 @@ class Drain:
         self._queue = queue
         self._watch = watch
         self._per_second = per_second
+        self._brought_back = 0
         self._drained = drained
 
     async def run(self) -> None:
@@ -50,8 +51,10 @@ class Drain:
             self._spool.filled.clear()
             moved = await self._move_some()
             if moved:
+                self._brought_back += moved
                 await asyncio.sleep(moved / self._per_second)
             elif self._watch.reason is None:
+                self._tell_what_was_brought_back()
                 await self._wait_until_filled()
             else:
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -76,6 +79,11 @@ class Drain:
             await asyncio.sleep(PAUSE_SECONDS)
             return 0
         return waiting.cdrs
+
+    def _tell_what_was_brought_back(self) -> None:
+        if self._brought_back:
+            _log.info("the spool is drained", cdrs=self._brought_back)
+            self._brought_back = 0
 
     async def _wait_until_filled(self) -> None:
         """Wait for something to come into the spool, or for the time to look for what others left behind."""

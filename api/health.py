@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -17,6 +18,8 @@ from common.errors import QueueUnavailable
 from common.job_queue import COUNTERS_KEY, QUEUES, failed_key, job_key, queue_key
 from common.redis_client import RedisClient, translated_async
 
+# Whoever asks may not wait as long as Redis takes to be given up.
+ANSWER_SECONDS = 1.0
 _SHOWN = ("ack_level", "stores_in", "reason", "spool")
 
 
@@ -34,10 +37,12 @@ class Health:
 
     async def ready(self, _request: Request) -> Response:
         """Answer 200 when Redis takes a CDR durably now, else 503 with the reason and where CDRs go instead."""
-        await self._watch.look()
+        look = asyncio.ensure_future(self._watch.look())
+        in_time, _ = await asyncio.wait({look}, timeout=ANSWER_SECONDS)
         state = self._watch.state()
-        ready = state.reason is None
-        body = {"ready": ready, **{name: getattr(state, name) for name in _SHOWN}}
+        reason = state.reason if in_time else state.reason or "Redis does not answer at once"
+        ready = reason is None
+        body = {"ready": ready, **{name: getattr(state, name) for name in _SHOWN}, "reason": reason}
         return Response(msgspec.json.encode(body), 200 if ready else 503, media_type="application/json")
 
     async def metrics(self, _request: Request) -> Response:

@@ -114,7 +114,8 @@ def _act(
 
 
 def _redis() -> RedisClient:
-    return connect(load(RedisSettings).redis_url.get_secret_value())
+    # Whoever types this while Redis hangs is told so soon.
+    return connect(load(RedisSettings).redis_url.get_secret_value(), timeout_seconds=5, retries=0)
 
 
 def _filter(
