@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
 
 from api.spool import Batch, Entry, Spool
+from api.spool_file import SpoolFile
 from api.spool_folder import SpoolFolder
 from common.job_queue import LOAD_CDRS
 
 ENOUGH = 1_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def every_file_is_closed() -> Iterator[None]:
+    """Close what a test left open, as the end of a process would."""
+    made: list[SpoolFile] = []
+    initialise = SpoolFile.__init__
+
+    def noted(file: SpoolFile, *arguments: Any) -> None:
+        initialise(file, *arguments)
+        made.append(file)
+
+    with patch.object(SpoolFile, "__init__", noted):
+        yield
+    for file in made:
+        file.close()
 
 
 def batch(number: int, size: int = 100, count: int = 1) -> Batch:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from spooling import ENOUGH, batch, everything, number_of, numbers, only, spool_in
+from spooling import every_file_is_closed as _every_file_is_closed  # noqa: F401 - used by every test
 
 from api import spool as spool_module
 from api import spool_file

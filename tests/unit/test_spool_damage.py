@@ -15,6 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from spooling import ENOUGH, batch, everything, numbers, only, spool_in
+from spooling import every_file_is_closed as _every_file_is_closed  # noqa: F401 - used by every test
 from structlog.testing import capture_logs
 
 from api import spool as spool_module
@@ -274,7 +275,7 @@ def test_what_a_disk_may_do_again_is_no_damage(tmp_path: Path, code: int, readin
 def rows_of(folder: Path, count: int, first_id: int) -> Callable[[int, int, bool], Row | None]:
     """Return what reads a file whose ids begin late, as after many entries came and went."""
     held = HeldFile.make(folder)
-    file = SpoolFile(held.path, last_id=first_id - 1)
+    file = SpoolFile(held.path, first_id - 1)
     file.open()
     file.insert([pack(batch(number, 3000)) for number in range(count)], 0.0)
     file.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from spooling import ENOUGH, batch, numbers, only, spool_in
+from spooling import every_file_is_closed as _every_file_is_closed  # noqa: F401 - used by every test
 from structlog.testing import capture_logs
 
 from api.spool import Spool
