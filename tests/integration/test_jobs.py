@@ -428,6 +428,27 @@ def test_a_started_job_whose_lease_ran_out_is_put_back(connection: redis.Redis) 
     assert [connection.exists(key) for key in (f"rq:wip:{CDRS}", lease_key(CDRS), holders_key(CDRS))] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("returned", ["put back", "swept", "done"])
+def test_a_second_copy_of_a_failed_job_takes_it_out_of_the_failed_ones(connection: redis.Redis, returned: str) -> None:
+    held = hold(connection, [])
+    [job_id] = held.job_ids
+    connection.zadd(failed_key(CDRS), {job_id: -1})
+    if returned == "put back":
+        held.put_back([job_id])
+    elif returned == "swept":
+        let_leases_run_out(connection)
+        sweep(connection)
+    else:
+        held.finish_together([job_id], "rq:worker:a")
+    assert (failed(connection), queued(connection)) == ([], [] if returned == "done" else [job_id])
+
+
+def test_two_copies_of_a_job_are_taken_as_one(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    connection.rpush(queue_key(CDRS), job_id)
+    assert (hold(connection).job_ids, queued(connection)) == ([job_id], [])
+
+
 def test_a_taken_job_is_put_back_after_the_time_of_a_lease(connection: redis.Redis) -> None:
     job_id = queue(connection, LOAD_CDRS, [])
     connection.lmove(queue_key(CDRS), INTERMEDIATE)
