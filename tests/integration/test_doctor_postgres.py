@@ -82,7 +82,7 @@ def await_session(url: str) -> None:
 def test_a_server_that_does_not_keep_what_it_commits_is_a_warning(here: Here) -> None:
     found = here.findings()["postgresql.durable"]
     assert found["status"] == "warning"
-    assert found["detail"].startswith("off: fsync, full_page_writes, synchronous_commit: ")
+    assert found["detail"].startswith("off: fsync, full_page_writes: ")
 
 
 def test_a_database_that_takes_no_writes_is_a_problem(here: Here) -> None:

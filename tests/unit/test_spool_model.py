@@ -231,11 +231,6 @@ def one_by_one(insert: Callable[..., None]) -> Callable[..., None]:
     return insert_each
 
 
-def without_a_wal(value: Callable[..., Any]) -> Callable[..., Any]:
-    instead = {"PRAGMA locking_mode = EXCLUSIVE": "PRAGMA journal_mode = OFF", "PRAGMA journal_mode = WAL": "SELECT 0"}
-    return lambda file, statement: value(file, instead.get(statement, statement))
-
-
 def removed_whatever_is_in_it(held: HeldFile) -> None:
     held.remove()
 
@@ -243,7 +238,6 @@ def removed_whatever_is_in_it(held: HeldFile) -> None:
 CHEATS: dict[str, tuple[type, str, Any]] = {
     "acknowledged before the commit": (SpoolFile, "_transaction", acknowledged_before_the_commit),
     "a group in several transactions": (SpoolFile, "insert", one_by_one(SpoolFile.insert)),
-    "no write-ahead log": (SpoolFile, "_value", without_a_wal(SpoolFile._value)),
     "removed while something is in it": (HeldFile, "release", removed_whatever_is_in_it),
 }
 
