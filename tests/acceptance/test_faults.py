@@ -70,6 +70,7 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
 
 
+ROLES = ("receiver", "worker cdrs", "worker recordings", "scheduler")
 WRITE = ("SET", "oracle", "x" * 100_000)
 EFFECTS: dict[str, Check] = {
     "redis-killed": refused_by_redis("PING"),
@@ -96,6 +97,8 @@ EFFECTS: dict[str, Check] = {
 
 @pytest.mark.parametrize("kind", EFFECTS)
 def test_a_fault_is_felt_until_it_ends(product: Product, kind: str) -> None:
+    # The test before may have ended a process, which cannot be frozen before it is back.
+    wait_for(lambda: all(map(product.pids, ROLES)), SECONDS, "not all processes run")
     KINDS[kind].begin(product, 0)
     wait_for(lambda: EFFECTS[kind](product), SECONDS, f"{kind} is not felt")
 
