@@ -78,7 +78,6 @@ EFFECTS: dict[str, Check] = {
     "redis-frozen": refused_by_redis("PING"),
     "redis-out-of-memory": refused_by_redis(*WRITE),
     "redis-replica": refused_by_redis(*WRITE),
-    "redis-disk-full": refused_by_redis(*WRITE),
     "redis-without-aof": configured("appendonly", "no"),
     "redis-evicts": configured("maxmemory-policy", "allkeys-lru"),
     "postgres-killed": refused_by_postgres("SELECT 1"),
