@@ -52,7 +52,7 @@ class SpoolThread:
         self._spooled = spooled
         self._own: Spool | None = None
         self._left_behind: list[Spool] = []
-        # Entries that are safe in Redis and could not be deleted yet, by the number of their spool.
+        # Entries that are safe in Redis and could not be deleted yet, by the id() of their spool.
         self._moved: dict[int, list[int]] = {}
         self._problem: str | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")

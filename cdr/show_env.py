@@ -24,18 +24,18 @@ def show_env(data: Path) -> int:
 def running_settings(data: Path) -> dict[str, str]:
     """Return the settings that the children of the `cdr up` on `data` were given; raises ConfigurationError."""
     folder = _held(data)
-    settings = folder.settings()
-    if not settings:
-        raise ConfigurationError(f"the `cdr up` on {folder.root} is still starting or already stopping")
-    return settings
+    return _shown(folder, folder.settings())
 
 
 def _running_addresses(data: Path) -> dict[str, str]:
     folder = _held(data)
-    addresses = folder.addresses()
-    if not addresses:
+    return _shown(folder, folder.addresses())
+
+
+def _shown(folder: DataFolder, names: dict[str, str]) -> dict[str, str]:
+    if not names:
         raise ConfigurationError(f"the `cdr up` on {folder.root} is still starting or already stopping")
-    return addresses
+    return names
 
 
 def _held(data: Path) -> DataFolder:

@@ -218,20 +218,7 @@ def test_a_full_spool_is_to_be_sent_again(own_valkey: EmbeddedValkey, spool: dic
     assert told["spool"]["problem"]
 
 
-def test_a_spool_that_was_full_takes_cdrs_again_once_it_is_drained(
-    own_valkey: EmbeddedValkey, spool: dict[str, Any]
-) -> None:
-    body = json.dumps({"ivruniqueid": "x", "x": random_text(300_000)})
-    with receiving(own_valkey.url(), spool={**spool, "spool_max_bytes": 1_048_576}) as client:
-        while client.post(ADDRESS, content=body).status_code == 200:
-            pass
-        with running(own_valkey):
-            assert wait_for(lambda: waiting(client) == 0)
-        assert post(client, "a") == (200, "0")
-        assert state(client)["spool"]["problem"] is None
-
-
-def test_a_spool_that_was_full_is_told_to_be_usable_once_it_is_drained(
+def test_a_spool_that_was_full_is_told_to_be_usable_and_takes_cdrs_once_it_is_drained(
     own_valkey: EmbeddedValkey, spool: dict[str, Any]
 ) -> None:
     body = json.dumps({"ivruniqueid": "x", "x": random_text(300_000)})
@@ -242,6 +229,8 @@ def test_a_spool_that_was_full_is_told_to_be_usable_once_it_is_drained(
             assert wait_for(lambda: waiting(client) == 0)
             assert wait_for(lambda: state(client)["spool"]["problem"] is None)
             assert "cdr_spool_usable 1.0" in client.get("/metrics").text
+        assert post(client, "a") == (200, "0")
+        assert state(client)["stores_in"] == "spool"
 
 
 def test_a_folder_that_can_be_used_again_is_told_so_while_nothing_is_spooled(redis_url: str, tmp_path: Path) -> None:
