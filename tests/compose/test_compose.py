@@ -150,6 +150,40 @@ def test_stock_rq_commands_work_in_the_image(stack: ComposeStack, tmp_path: Path
     assert_loaded_once(stack, tmp_path / "acked")
 
 
+# Queues, in the image, a job that names a function of the system, and one that is a pickle: each would make a folder.
+HOSTILE = """
+import json, os, pickle
+from redis import Redis
+from rq.utils import utcformat, now
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("/tmp/harm",)
+
+redis = Redis.from_url(os.environ["RQ_REDIS_URL"])
+common = {"created_at": utcformat(now()), "origin": "cdrs", "status": "queued", "timeout": -1, "failure_ttl": -1}
+jobs = {"hostile-name": json.dumps(["os.mkdir", None, ["/tmp/harm"], {}]), "hostile-pickle": pickle.dumps(Evil())}
+for name, data in jobs.items():
+    redis.hset("rq:job:" + name, mapping={**common, "data": data, "success_callback_name": "os.mkdir"})
+    redis.rpush("rq:queue:cdrs", name)
+"""
+
+
+def test_in_the_image_stock_rq_commands_run_no_hostile_job(stack: ComposeStack) -> None:
+    stack.compose("stop", "worker")
+    stack.exec("hooks", "python", "-c", HOSTILE)
+
+    stack.exec("hooks", "rq", "info")
+    stack.exec("hooks", "rq", "worker", "--burst", "cdrs")
+    stack.exec("hooks", "rq", "requeue", "--queue", "cdrs", "--all")
+    stack.exec("hooks", "rq", "worker", "--burst", "cdrs")
+
+    failed = json.loads(stack.exec("hooks", "cdr", "failed", "list", "--json"))
+    assert {job["job_id"] for job in failed} == {"hostile-name", "hostile-pickle"}
+    assert stack.exec("hooks", "ls", "/tmp") == ""
+    stack.exec("hooks", "cdr", "failed", "discard", "--all")
+
+
 @pytest.mark.parametrize("service", ["worker", "recorder", "hooks", "scheduler", "receiver"])
 def test_a_process_that_ends_is_started_again(stack: ComposeStack, service: str) -> None:
     (container,) = stack.containers(service)[:1]
