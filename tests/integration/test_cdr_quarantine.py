@@ -230,6 +230,7 @@ def replayed(product: Product) -> dict[str, Any]:
         ("deflate", zlib.compress(json.dumps(CDR).encode())),
         ("gzip, deflate", zlib.compress(gzip.compress(json.dumps(CDR).encode()))),
     ],
+    ids=["gzip", "deflate", "both"],
 )
 def test_a_body_kept_in_an_encoding_that_is_known_by_now_is_inflated_and_loads(
     product: Product, encoding: str, body: bytes
