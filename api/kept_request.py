@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
+from common.kept_encoding import CONTENT_ENCODING, told_undone
+
 MAX_HEADER_CHARACTERS = 8192
 # Names that no header can have: what we say about the headers stands beside them.
 LEFT_OUT = "(left out)"
 ELSEWHERE = "(headers)"
-UNDONE_ENCODING = "(content-encoding undone)"
-_ENCODING = "content-encoding"
 # Without these the kept bytes may read otherwise later than they did when they came.
-_FIRST = frozenset({"content-type", _ENCODING})
+_FIRST = frozenset({"content-type", CONTENT_ENCODING})
 # Words in the names of headers that hold credentials, or the address as a proxy saw it, whose path is our secret.
 _SECRET_HEADERS = (
     "auth",
@@ -45,10 +45,8 @@ def kept_headers(scope: Any, *, is_inflated: bool = False) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").replace("\0", "")
         if any(word in name for word in _SECRET_HEADERS) or _tells(secret, name) or _tells(secret, value):
             continue
-        if is_inflated and name == _ENCODING:
-            name = UNDONE_ENCODING
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return _bounded(headers)
+    return _bounded(told_undone(headers) if is_inflated else headers)
 
 
 def kept_query(scope: Any) -> bytes:

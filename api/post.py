@@ -21,7 +21,7 @@ _WITH_FIRST = "with the first bad element of the same post"
 class Post(NamedTuple):
     """One request as far as it is read: who sent it, when (microseconds since the epoch), and the bytes.
 
-    `is_inflated` tells that the body came compressed and is no more.
+    `is_inflated` tells that no Content-Encoding is left to undo: it was undone, or the bytes are a query, which has none.
     """
 
     account: str

@@ -79,7 +79,7 @@ class ReceiveCdr:
             body = await self._read(scope, request)
         except (TooLarge, TooSlow) as error:
             return render(*self._refuse(scope, error))
-        post = Post(account, time.time_ns() // 1000, os.urandom(16).hex(), scope, body)
+        post = Post(account, time.time_ns() // 1000, os.urandom(16).hex(), scope, body, scope["method"] != "POST")
         try:
             return render(*await self._take(post, scope, request))
         except TooBusy:

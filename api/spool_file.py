@@ -21,6 +21,7 @@ FORMAT_VERSION = 1
 MAX_READ_BYTES = 8 * 1024 * 1024
 WAL_BYTES = 4 * 1024 * 1024
 VACUUM_PAGES = 2048
+_DELETED_AT_ONCE = 1000
 
 _SETTINGS = (
     # Alone in its file SQLite needs no shared memory.
@@ -180,14 +181,26 @@ class SpoolFile:
             self._value("VACUUM")
         self._checkpoint()
 
+    def cut_down(self, entry_ids: Sequence[int]) -> None:
+        """Delete entries of a damaged file and give their room back, as far as its damage and its disk let that be."""
+        with contextlib.suppress(SpoolUnavailable):
+            self.close()
+            self.open()
+            for start in range(0, len(entry_ids), _DELETED_AT_ONCE):
+                self.delete(entry_ids[start : start + _DELETED_AT_ONCE])
+            with self._translated(_DAMAGE):
+                self._db.executescript("PRAGMA incremental_vacuum")
+            self._checkpoint()
+
     def row_between(self, after: int, before: int, backwards: bool) -> Row | None:
         """Return the first row between two ids, or the last one; raises FileDamaged when it cannot be read whole."""
         # One at a time: a cursor reads ahead, and where that fails it does not give the row before.
         order = "DESC" if backwards else "ASC"
         try:
             with self._translated(_DAMAGE_WHILE_READING):
-                statement = f"{_SELECT} WHERE id > ? AND id < ? ORDER BY id {order} LIMIT 1"
-                row: Row | None = self._db.execute(statement, (after, before)).fetchone()
+                # By its first and last id: to search for the one before the first would touch the page of that one.
+                statement = f"{_SELECT} WHERE id BETWEEN ? AND ? ORDER BY id {order} LIMIT 1"
+                row: Row | None = self._db.execute(statement, (after + 1, before - 1)).fetchone()
         except MemoryError as error:
             raise FileDamaged(f"{self.path.name} tells a length that cannot be") from error
         if row is not None and not (after < row[0] < before and is_whole(row)):

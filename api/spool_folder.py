@@ -31,8 +31,11 @@ class SpoolFolder:
         make_folder(self._folder)
         for path in spool_paths(self._folder):
             spool = self._take(path)
-            if spool is not None:
+            if spool is not None and spool.damage is None:
                 return spool
+            if spool is not None:
+                # It takes nothing more: what is in it is for `adopt`.
+                spool.close()
         held = HeldFile.make(self._folder)
         try:
             return Spool(held, self._max_bytes)

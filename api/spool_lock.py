@@ -133,12 +133,13 @@ def spool_paths(folder: Path) -> list[Path]:
 @translated()
 def bytes_beside(path: Path) -> int:
     """Return how much the other spools of a file's folder take on disk, in bytes."""
-    parts = [
-        _beside(other, suffix)
-        for other in spool_paths(path.parent)
-        if other != path
-        for suffix in ("", "-wal", "-journal")
-    ]
+    return sum(bytes_of(other) for other in spool_paths(path.parent) if other != path)
+
+
+@translated()
+def bytes_of(path: Path) -> int:
+    """Return how much a spool's file takes on disk with all that belongs to it, in bytes."""
+    parts = (_beside(path, suffix) for suffix in ("", "-wal", "-journal"))
     return sum(found.st_size for part in parts if (found := _stat(part)) is not None)
 
 

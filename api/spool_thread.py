@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import structlog
 
-from api.spool import Batch, Entry, Spool
+from api.spool import Batch, Entry, NotReplaced, Spool
 from api.spool_folder import SpoolFolder
 from common.errors import SpoolUnavailable
 from common.job_queue import CDRS, NewJob
@@ -70,7 +70,7 @@ class SpoolThread:
         """Keep all jobs or none on disk; raises SpoolUnavailable."""
         batches = [Batch(job.function, job.version, _encode(job.arguments[0]), len(job.arguments[0])) for job in jobs]
         try:
-            await self._call(lambda: self._writable().append(batches))
+            await self._call(lambda: self._write(lambda spool: spool.append(batches)))
         except SpoolUnavailable as error:
             self._note(str(error))
             raise
@@ -83,7 +83,7 @@ class SpoolThread:
         if self._problem is None:
             return
         try:
-            await self._call(lambda: self._writable().check())
+            await self._call(lambda: self._write(Spool.check))
         except SpoolUnavailable as error:
             self._note(str(error))
         else:
@@ -119,6 +119,7 @@ class SpoolThread:
             max_bytes=self._max_bytes,
             oldest_seconds=None if oldest is None else max(0.0, time.time() - oldest),
             problem=self._problem,
+            damaged=[spool.damage for spool in self._spools() if spool.damage is not None],
         )
 
     async def close(self) -> None:
@@ -145,7 +146,15 @@ class SpoolThread:
     def _spools(self) -> list[Spool]:
         return [*self._left_behind, *([self._own] if self._own else [])]
 
+    def _write(self, work: Callable[[Spool], None]) -> None:
+        try:
+            work(self._writable())
+        except NotReplaced:
+            # What takes no more has just been found out to do so.
+            work(self._writable())
+
     def _writable(self) -> Spool:
+        self._part_with_damaged()
         if self._own is None:
             try:
                 self._own = self._folder.open()
@@ -155,12 +164,19 @@ class SpoolThread:
             self._problem = None
         return self._own
 
+    def _part_with_damaged(self) -> None:
+        """Treat the own spool, when it takes no more, like one that was left behind."""
+        if self._own is not None and self._own.damage is not None:
+            self._left_behind.append(self._own)
+            self._own = None
+
     def _adopt(self) -> int:
         adopted = self._folder.adopt()
         self._left_behind += adopted
         return len(adopted)
 
     def _oldest(self, cdrs: int) -> Waiting | None:
+        self._part_with_damaged()
         failure: SpoolUnavailable | None = None
         for spool in sorted(self._spools(), key=lambda spool: spool.state().oldest or 0.0):
             try:

@@ -16,7 +16,7 @@ from cdr.printing import print_bytes, print_count, print_json, print_line, print
 from common.errors import Rejected
 from common.postgres import Database, statement
 from common.redis_client import connect
-from common.settings import RedisSettings, load
+from common.settings import BodySettings, RedisSettings, load
 from worker.kept_bodies import BodyFilter, KeptBody, WholeBody, find_bodies, mark, read_body_of
 from worker.replay_quarantine import count_cdrs, replay_body
 
@@ -80,18 +80,19 @@ def run_show(quarantine_id: int, *, as_json: bool, raw: bool) -> None:
 def count_readable(wanted: BodyFilter, limit: int | None) -> Tally:
     """Count what a replay would do."""
     tally = Tally()
+    largest = load(BodySettings).max_body_bytes
     with opened_database("quarantine") as database:
         _require(database, wanted.ids)
         for kept in find_bodies(database, wanted, limit):
             body = _read(database, kept.quarantine_id)
-            tally.add(partial(count_cdrs, body))
+            tally.add(partial(count_cdrs, body, largest))
     return tally
 
 
 def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tally:
     """Replay the bodies that are meant, at most `rate` a second; what was done before an error stays done."""
     tally = Tally()
-    settings = load(RedisSettings)
+    settings, largest = load(RedisSettings), load(BodySettings).max_body_bytes
     connection = connect(
         settings.redis_url.get_secret_value(), timeout_seconds=5, retries=0, ack_level=settings.ack_level
     )
@@ -100,7 +101,7 @@ def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tal
         with audited("quarantine replay", {**asdict(wanted), "limit": limit}) as tell:
             for kept in _paced(find_bodies(database, wanted, limit), rate):
                 body = _read(database, kept.quarantine_id)
-                tally.add(partial(replay_body, database, connection, body))
+                tally.add(partial(replay_body, database, connection, body, largest))
                 tell(tally.replayed)
     return tally
 

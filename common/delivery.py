@@ -39,8 +39,9 @@ class Delivery(msgspec.Struct, array_like=True, frozen=True):
 class QuarantinedBody(msgspec.Struct, array_like=True, frozen=True):
     """A body, or one element of an array, that could not be taken as a CDR.
 
-    `body` is the bytes that the parser saw; `headers` are the request's, secrets removed; `reason` is the
-    code of the error and `error` its text.
+    `body` is the bytes that the parser saw, or as they came where their Content-Encoding could not be undone
+    (`common/kept_encoding.py`); `headers` are the request's, secrets removed; `reason` is the code of the error and
+    `error` its text.
     """
 
     received_at_us: int

@@ -19,7 +19,8 @@ FORGET_SECONDS = 60
 class SpoolState(msgspec.Struct, frozen=True):
     """A receiver's spool: what waits in it, its bound and how long its oldest entry has waited.
 
-    `problem` says why nothing can be spooled, None when something can.
+    `problem` says why nothing can be spooled, None when something can. `damaged` tells of files that are damaged and
+    cannot be copied, each drained from where it is.
     """
 
     entries: int = 0
@@ -28,6 +29,7 @@ class SpoolState(msgspec.Struct, frozen=True):
     max_bytes: int = 0
     oldest_seconds: float | None = None
     problem: str | None = None
+    damaged: list[str] = []
 
 
 class ReceiverState(msgspec.Struct, frozen=True):

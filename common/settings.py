@@ -148,7 +148,13 @@ Secrets = Annotated[
 ]
 
 
-class ReceiverSettings(Group):
+class BodySettings(Group):
+    """How large a body may be, as it comes and inflated: the receiver and a replay of what it kept go by the same."""
+
+    max_body_bytes: int = Field(default=33_554_432, ge=1024)
+
+
+class ReceiverSettings(BodySettings):
     """The receiver's address, its secrets and its limits."""
 
     host: str = "127.0.0.1"
@@ -157,7 +163,6 @@ class ReceiverSettings(Group):
     public_url: str | None = None
     receiver_secrets: Secrets = ()
     receiver_debug: bool = False
-    max_body_bytes: int = Field(default=33_554_432, ge=1024)
     quarantine_bytes_per_day: int = Field(default=268_435_456, ge=0)
 
     @model_validator(mode="after")

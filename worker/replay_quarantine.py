@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import NamedTuple
@@ -10,8 +11,9 @@ import msgspec
 
 from common.cdr import find_call_id
 from common.delivery import Delivery, QuarantinedBody
-from common.errors import NotACdr
+from common.errors import NotACdr, Rejected, Unreadable
 from common.job_queue import CDRS, LOAD_CDRS, NewJob
+from common.kept_encoding import is_encoded, told_undone, undone
 from common.postgres import Database
 from common.redis_client import RedisClient
 from common.wire import BadElement, Element, Message, read_body
@@ -32,9 +34,23 @@ class Taken(NamedTuple):
     refused: list[QuarantinedBody]
 
 
-def decode(body: WholeBody) -> Taken:
-    """Read a kept body anew; raises Unreadable, or NotACdr when it holds no CDR at all."""
-    message = read_body(body.body, _content_type(body))
+def decode(body: WholeBody, limit: int) -> Taken:
+    """Read a kept body anew, inflated to at most `limit` bytes where it is kept in its Content-Encoding.
+
+    One that is not in the encoding that its header tells is read as it is, if it holds a CDR so. Raises Unreadable,
+    TooLarge, or NotACdr when it holds no CDR at all.
+    """
+    try:
+        text = undone(body.body, body.headers, limit)
+    except Unreadable:
+        with suppress(Rejected):
+            return _taken(body, body.body)
+        raise
+    return _taken(body, text)
+
+
+def _taken(body: WholeBody, text: bytes) -> Taken:
+    message = read_body(text, _content_type(body, text))
     deliveries, refused = [], []
     for place, element in enumerate(message.elements):
         try:
@@ -46,14 +62,14 @@ def decode(body: WholeBody) -> Taken:
     return Taken(deliveries, refused)
 
 
-def replay_body(database: Database, connection: RedisClient, body: WholeBody) -> int:
+def replay_body(database: Database, connection: RedisClient, body: WholeBody, limit: int) -> int:
     """Queue the CDRs of a body, mark it as replayed, and return how many there were.
 
     Its elements that are no CDR become kept bodies of their own; when one of them cannot be kept, the body stays. Run
     twice, or killed in between and run again, it counts once: the deliveries' ids come from the body. Raises Rejected when
     it holds no CDR or has to stay, QueueUnavailable, DatabaseUnavailable.
     """
-    taken = decode(body)
+    taken = decode(body, limit)
     not_kept = keep(database, taken.refused)
     enqueue(connection, _jobs(taken.deliveries))
     for failed in not_kept.held:
@@ -64,18 +80,21 @@ def replay_body(database: Database, connection: RedisClient, body: WholeBody) ->
     return len(taken.deliveries)
 
 
-def count_cdrs(body: WholeBody) -> int:
+def count_cdrs(body: WholeBody, limit: int) -> int:
     """Return how many CDRs a replay would queue; raises Rejected when there is none."""
-    return len(decode(body).deliveries)
+    return len(decode(body, limit).deliveries)
 
 
-def _content_type(body: WholeBody) -> str | None:
-    """Return the header whose charset counts: none for UTF-8, as which an element of an array is always kept."""
+def _content_type(body: WholeBody, text: bytes) -> str | None:
+    """Return the header whose charset counts: none for UTF-8, as which an element of an array is always kept.
+
+    What is kept in its Content-Encoding is no element, so there the header counts as at its receipt.
+    """
     try:
-        body.body.decode()
+        text.decode()
     except UnicodeDecodeError:
         return body.headers.get("content-type")
-    return None
+    return body.headers.get("content-type") if is_encoded(body.headers) else None
 
 
 def _delivery(body: WholeBody, message: Message, place: int, element: Element) -> Delivery:
@@ -95,8 +114,9 @@ def _delivery(body: WholeBody, message: Message, place: int, element: Element) -
 
 def _refused(body: WholeBody, message: Message, element: Element, error: NotACdr) -> QuarantinedBody:
     text = element.text if isinstance(element, BadElement) else _encode(element.fields)
+    headers = told_undone(body.headers)
     return QuarantinedBody(
-        _received_at_us(body), body.account, _format(body, message), error.reason, str(error), body.headers, text
+        _received_at_us(body), body.account, _format(body, message), error.reason, str(error), headers, text
     )
 
 
@@ -106,8 +126,11 @@ def _delivery_id(body: WholeBody) -> str:
 
 
 def _format(body: WholeBody, message: Message) -> str:
-    """Name the format as it came: elements of an array are kept as JSON, whatever the whole was."""
-    return body.format if message.format == "json" else message.format
+    """Name the format as it came: elements of an array are kept as JSON, whatever the whole was.
+
+    Of a body that nobody could inflate nobody knew it.
+    """
+    return body.format if message.format == "json" and not is_encoded(body.headers) else message.format
 
 
 def _received_at_us(body: WholeBody) -> int:

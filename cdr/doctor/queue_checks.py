@@ -109,6 +109,13 @@ def _waiting(receiver: ReceiverState) -> str:
 def _spools(receivers: list[ReceiverState]) -> Finding:
     if broken := [f"{each.name} ({each.spool.problem})" for each in receivers if each.spool and each.spool.problem]:
         return problem(f"cannot be written: {'; '.join(broken)}", "mend its disk: with Redis away the answer is 503")
+    if damaged := [
+        f"{each.name} ({'; '.join(each.spool.damaged)})" for each in receivers if each.spool and each.spool.damaged
+    ]:
+        return warning(
+            f"damaged, and drained from where they are: {'; '.join(damaged)}",
+            "look at the disk; what cannot be read is moved aside once the rest is in Redis",
+        )
     if without := [each.name for each in receivers if each.spool is None]:
         return warning(f"{', '.join(without)} has none: with Redis away the answer is 503", "set CDR_SPOOL_DIR")
     if full := [each.name for each in receivers if each.spool and _share(each) >= FULL_SHARE]:

@@ -12,11 +12,15 @@ from common.settings import Group, load
 ROOT = Path(__file__).parents[2]
 
 # Those of commands that run outside of compose are defined where the commands are.
-GROUPS = {group for group in Group.__subclasses__() if group.__module__ == settings.__name__}
+GROUPS = {
+    group
+    for group in vars(settings).values()
+    if isinstance(group, type) and issubclass(group, Group) and group is not Group
+}
 # Which settings a service reads. A process that reads a group gets all of it, or a setting would do nothing there.
 READS: dict[str, tuple[type[Group], ...]] = {
     "receiver": (settings.ReceiverSettings, settings.RedisSettings, settings.SpoolSettings, settings.LogSettings),
-    "worker": (settings.DatabaseSettings, settings.AccountDefaults, settings.LogSettings),
+    "worker": (settings.DatabaseSettings, settings.AccountDefaults, settings.BodySettings, settings.LogSettings),
     "recorder": (settings.DatabaseSettings, settings.RecordingSettings, settings.LogSettings),
     "hooks": (settings.DatabaseSettings, settings.LogSettings),
     "scheduler": (settings.DatabaseSettings, settings.LogSettings),

@@ -126,6 +126,18 @@ def save(user: User) -> None:
     user.close()
 
 
+def stay(user: User) -> None:
+    """Drain a damaged file for which a disk has no room to copy it, to its end."""
+    statvfs = os.statvfs
+    # Of 100 blocks a twentieth is reserved, and none is free beyond it.
+    os.statvfs = lambda path: os.statvfs_result([4096, 4096, 100, 5, 5, *statvfs(path)[5:]])
+    user.open()
+    for _ in range(5):
+        user.drain(3)
+    user.close()
+    os.statvfs = statvfs
+
+
 def shrink(user: User) -> None:
     spool_file.VACUUM_PAGES = 4
     user.open()
@@ -172,6 +184,14 @@ def prepare_damaged(folder: Path) -> list[int]:
     return [number for number in range(1, 13) if number != 4]
 
 
+def prepare_one_broken(folder: Path) -> list[int]:
+    path = leave(folder, *range(1, 13))
+    content = bytearray(path.read_bytes())
+    content[content.index(batch(4).entries) + 100] ^= 1
+    path.write_bytes(content)
+    return [number for number in range(1, 13) if number != 4]
+
+
 def prepare_many(folder: Path) -> list[int]:
     leave(folder, *range(1, 31))
     return list(range(1, 31))
@@ -182,6 +202,7 @@ SCENARIOS: dict[str, tuple[Callable[[Path], list[int]], Callable[[User], None]]]
     "come and go": (prepare_one, come_and_go),
     "adopt": (prepare_several, adopt),
     "save": (prepare_damaged, save),
+    "stay": (prepare_one_broken, stay),
     "shrink": (prepare_many, shrink),
 }
 

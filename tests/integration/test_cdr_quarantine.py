@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import subprocess
 import sys
 import time
+import zlib
 from typing import Any
 
 import pytest
@@ -213,6 +215,83 @@ def test_the_declared_encoding_counts_for_what_is_no_utf8(product: Product) -> N
     product.cdr("quarantine", "replay", "--all")
     product.work()
     assert product.query("SELECT acd_queue_name FROM cdr.cdrs") == [("žluť",)]
+
+
+def replayed(product: Product) -> dict[str, Any]:
+    told: dict[str, Any] = product.cdr("quarantine", "replay", "--all", "--json").json
+    product.work()
+    return told
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(json.dumps(CDR).encode())),
+        ("deflate", zlib.compress(json.dumps(CDR).encode())),
+        ("gzip, deflate", zlib.compress(gzip.compress(json.dumps(CDR).encode()))),
+    ],
+    ids=["gzip", "deflate", "both"],
+)
+def test_a_body_kept_in_an_encoding_that_is_known_by_now_is_inflated_and_loads(
+    product: Product, encoding: str, body: bytes
+) -> None:
+    # The release that kept it did not know the encoding, and took the bytes for a form.
+    kept = keep_body(product, body, format="form", headers={"content-encoding": encoding})
+    assert product.cdr("quarantine", "replay", "--all", "--dry-run", "--json").json["cdrs"] == 1
+    assert replayed(product)["cdrs"] == 1
+    assert product.query("SELECT call_id, format FROM cdr.cdrs") == [(CDR["ivruniqueid"], "json")]
+    assert statuses(product) == {kept: "replayed"}
+
+
+def test_a_body_that_was_kept_inflated_is_not_inflated_again(product: Product) -> None:
+    keep_body(product, json.dumps(CDR), headers={"(content-encoding undone)": "gzip"})
+    assert replayed(product)["cdrs"] == 1
+    assert product.count("cdr.cdrs") == 1
+
+
+def test_a_body_that_is_not_in_the_encoding_that_its_header_tells_loads_as_it_is(product: Product) -> None:
+    keep_body(product, json.dumps(CDR), headers={"content-encoding": "gzip"})
+    assert replayed(product)["cdrs"] == 1
+    assert product.count("cdr.cdrs") == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-new"])
+def test_a_body_that_cannot_be_inflated_still_stays_with_what_is_wrong_with_its_encoding(
+    product: Product, encoding: str
+) -> None:
+    kept = keep_body(product, b"\x1f\x8bno=sense", headers={"content-encoding": encoding})
+    (example,) = (told["example"] for told in replayed(product)["reasons"].values())
+    assert encoding in example
+    assert statuses(product) == {kept: "kept"}
+
+
+def test_a_body_that_inflates_over_the_limit_stays(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDR_MAX_BODY_BYTES", "10000")
+    text = json.dumps({**CDR, "x": " " * 20_000})
+    kept = keep_body(product, gzip.compress(text.encode()), headers={"content-encoding": "gzip"})
+    assert list(replayed(product)["reasons"]) == ["too_large"]
+    assert statuses(product) == {kept: "kept"}
+    monkeypatch.setenv("CDR_MAX_BODY_BYTES", "30000")
+    assert replayed(product)["cdrs"] == 1
+
+
+def test_what_of_an_inflated_array_is_no_cdr_is_kept_inflated_and_told_so(product: Product) -> None:
+    array = json.dumps([CDR, {"type": "Queue"}]).encode()
+    keep_body(product, gzip.compress(array), headers={"content-encoding": "gzip"})
+    assert replayed(product)["cdrs"] == 1
+    (element,) = listed(product)
+    shown = product.cdr("quarantine", "show", str(element), "--json").json
+    assert shown["body"] == '{"type":"Queue"}'
+    assert shown["headers"] == {"(content-encoding undone)": "gzip"}
+
+
+def test_the_declared_charset_of_an_inflated_body_counts_as_at_its_receipt(product: Product) -> None:
+    # Bytes that are UTF-8 as well, and say something else in it.
+    text = json.dumps({**CDR, "queuename": "Ã©"}, ensure_ascii=False).encode("latin-1")
+    headers = {"content-encoding": "gzip", "content-type": "application/json; charset=iso-8859-1"}
+    keep_body(product, gzip.compress(text), headers=headers)
+    assert replayed(product)["cdrs"] == 1
+    assert product.query("SELECT acd_queue_name FROM cdr.cdrs") == [("Ã©",)]
 
 
 def test_a_large_array_becomes_jobs_of_a_thousand(product: Product) -> None:

@@ -120,6 +120,7 @@ def test_a_receiver_that_stores_in_its_spool_is_a_warning(here: Here) -> None:
     [
         (None, "warning"),
         (SpoolState(problem="the folder is not writable"), "problem"),
+        (SpoolState(damaged=["entry 1 of a.spool is not what was written"]), "warning"),
         (SpoolState(bytes=801, max_bytes=1000), "warning"),
         (SpoolState(bytes=799, max_bytes=1000), None),
     ],

@@ -395,6 +395,12 @@ def test_headers_tell_whether_what_is_kept_is_still_encoded(client: TestClient, 
     assert (headers.get("(content-encoding undone)"), headers.get("content-encoding")) == (undone, left)
 
 
+def test_a_query_is_kept_with_no_encoding_left_to_undo(client: TestClient, redis_url: str) -> None:
+    client.get(f"{ADDRESS}?ivruniqueid=a%01", headers={"content-encoding": "gzip"})
+    headers = kept(redis_url)[0].headers
+    assert (headers.get("(content-encoding undone)"), headers.get("content-encoding")) == ("gzip", None)
+
+
 def test_the_parts_of_a_repeated_header_count_as_its_list(client: TestClient, redis_url: str) -> None:
     headers = [("content-encoding", "gzip"), ("content-encoding", "gzip")]
     response = client.post(ADDRESS, content=gzip.compress(gzip.compress(encoded("json", CDR))), headers=headers)

@@ -18,6 +18,7 @@ from api.spool_folder import SpoolFolder
 CHILD = Path(__file__).with_name("spool_child.py")
 ROOT = Path(__file__).parents[2]
 KILLS = 20
+DAMAGED = {"save", "stay"}
 
 
 class Expected:
@@ -93,10 +94,11 @@ def test_a_process_killed_at_any_step_loses_nothing_and_leaves_nothing_in_the_wa
     assert len(told) > 20
     for place, lines in enumerate(told):
         # What a damaged file held is copied before it is moved aside: killed between, it is there twice.
-        check_folder(tmp_path / str(place), lines, damaged=scenario == "save", twice=scenario == "save")
+        check_folder(tmp_path / str(place), lines, damaged=scenario in DAMAGED, twice=scenario == "save")
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+# A damaged file that stays is not written to, so there nothing fails.
+@pytest.mark.parametrize("scenario", [each for each in SCENARIOS if each != "stay"])
 def test_a_write_that_fails_anywhere_loses_nothing_and_the_spool_works_again_by_itself(
     tmp_path: Path, scenario: str
 ) -> None:
@@ -104,7 +106,7 @@ def test_a_write_that_fails_anywhere_loses_nothing_and_the_spool_works_again_by_
     assert len([lines for lines in told if "!" in lines]) > 5
     for place, lines in enumerate(told):
         assert "+ 200" in lines
-        check_folder(tmp_path / str(place), lines, damaged=scenario == "save")
+        check_folder(tmp_path / str(place), lines, damaged=scenario in DAMAGED)
 
 
 def test_processes_killed_at_random_lose_nothing_that_they_acknowledged(tmp_path: Path) -> None:
