@@ -13,6 +13,7 @@ import structlog
 from api.spool_entry import Batch, Entry, pack
 from api.spool_file import FileDamaged, SpoolFile, SpoolTotals
 from api.spool_lock import HeldFile, bytes_beside, translated
+from api.spool_note import as_note
 from api.spool_salvage import salvaged
 from common.errors import SpoolUnavailable
 
@@ -39,6 +40,7 @@ class Spool:
         self._file = SpoolFile(held.path)
         self._is_closed = False
         self._make_ready()
+        self._note()
 
     def append(self, batches: Sequence[Batch]) -> None:
         """Store all batches or none; they are on disk when this returns.
@@ -53,6 +55,7 @@ class Spool:
         self._run(lambda: self._file.insert(packed, time.time()))
         if not self._held.is_in_place:
             self._move()
+        self._note()
 
     def check(self) -> None:
         """Write something and have it on disk, as `append` would; raises SpoolUnavailable."""
@@ -74,6 +77,7 @@ class Spool:
         Raises SpoolUnavailable: then the entries may be there still.
         """
         self._run(lambda: self._file.delete(entry_ids))
+        self._note()
         with contextlib.suppress(SpoolUnavailable):
             # What was asked for is done: a disk that has no room for tidying is found by the next call.
             self._run(self._file.give_back)
@@ -95,6 +99,11 @@ class Spool:
         with contextlib.suppress(SpoolUnavailable):
             # What cannot be removed is left to the next process that can lock it.
             (self._held.remove if is_empty else self._held.release)()
+
+    def _note(self) -> None:
+        # It is for people to look at: what was asked for is done without it.
+        with contextlib.suppress(SpoolUnavailable):
+            self._held.note(as_note(self._file.totals))
 
     def _run(self, operation: Callable[[], _Result]) -> _Result:
         self._make_ready()
@@ -151,6 +160,7 @@ class Spool:
             entries_saved=file.totals.entries,
         )
         self._held, self._file = held, file
+        self._note()
 
     def _check_room(self, size: int) -> None:
         taken = self._file.totals.bytes + bytes_beside(self._held.path)

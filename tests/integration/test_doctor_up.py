@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import urllib3
 from loading import select
 from running import until
@@ -85,6 +86,28 @@ def test_beside_a_running_tree_nothing_is_wrong(data: Path) -> None:
 
     assert (code, problems(found)) == (0, {})
     assert found["spool.writable"]["detail"] == "not set here: CDR_SPOOL_DIR"
+
+
+def test_status_sees_the_spools_of_the_tree_while_its_redis_hangs(data: Path) -> None:
+    addresses = DataFolder(data).addresses()
+    with redis.Redis.from_url(addresses["CDR_REDIS_URL"]) as connection:
+        process_id = connection.info("server")["process_id"]
+    os.kill(process_id, signal.SIGSTOP)
+    try:
+        post = urllib3.request("POST", addresses["CDR_RECEIVER_URL"], body=readme_sample(), retries=False, timeout=60)
+        status = subprocess.run(
+            [*CDR, "status", "--json", "--data", str(data)],
+            capture_output=True,
+            env=environment(),
+            timeout=SECONDS,
+            check=False,
+        )
+    finally:
+        os.kill(process_id, signal.SIGCONT)
+    assert post.json() == {"err": "0", "errdesc": "OK"}
+    told = json.loads(status.stdout)
+    assert list(told["errors"]) == ["redis"]
+    assert [(each["cdrs"], each["entries"]) for each in told["spools_here"]] == [(1, 1)]
 
 
 def readme_sample() -> bytes:
