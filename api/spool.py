@@ -13,6 +13,7 @@ import structlog
 from api.spool_entry import Batch, Entry, pack
 from api.spool_file import FileDamaged, SpoolFile, SpoolTotals
 from api.spool_lock import HeldFile, bytes_beside, bytes_of, translated
+from api.spool_note import as_note
 from api.spool_remains import Remains
 from api.spool_salvage import salvaged
 from common.errors import SpoolUnavailable
@@ -52,6 +53,7 @@ class Spool:
         self._remains: Remains | None = None
         with contextlib.suppress(NotReplaced):
             self._make_ready()
+        self._note()
 
     @property
     def damage(self) -> str | None:
@@ -72,6 +74,7 @@ class Spool:
         self._run(lambda: self._file.insert(packed, time.time()))
         if not self._held.is_in_place:
             self._move()
+        self._note()
 
     def check(self) -> None:
         """Write something and have it on disk, as `append` would; raises SpoolUnavailable."""
@@ -99,7 +102,9 @@ class Spool:
             self._run(lambda: self._file.delete(entry_ids))
         except NotReplaced as error:
             error.remains.forget(entry_ids)
+            self._note()
             return
+        self._note()
         with contextlib.suppress(SpoolUnavailable):
             # What was asked for is done: a disk that has no room for tidying is found by the next call.
             self._run(self._file.give_back)
@@ -124,6 +129,11 @@ class Spool:
         with contextlib.suppress(SpoolUnavailable):
             # What cannot be removed is left to the next process that can lock it.
             (self._held.set_aside if is_drained else self._held.remove if is_empty else self._held.release)()
+
+    def _note(self) -> None:
+        # It is for people to look at: what was asked for is done without it.
+        with contextlib.suppress(SpoolUnavailable):
+            self._held.note(as_note(self.state()))
 
     def _run(self, operation: Callable[[], _Result]) -> _Result:
         self._make_ready()
@@ -186,6 +196,7 @@ class Spool:
             entries_saved=file.totals.entries,
         )
         self._held, self._file = held, file
+        self._note()
 
     def _copy(self, damage: FileDamaged | None) -> tuple[HeldFile, SpoolFile]:
         if damage is not None:
@@ -213,6 +224,7 @@ class Spool:
             entries_readable=remains.totals.entries,
         )
         self._remains = remains
+        self._note()
         raise NotReplaced(remains) from error
 
     def _check_room(self, size: int) -> None:

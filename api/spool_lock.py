@@ -92,6 +92,11 @@ class HeldFile:
         return now is not None and self._identity is not None and os.path.samestat(now, self._identity)
 
     @translated()
+    def note(self, content: bytes) -> None:
+        """Put down for others what the file holds, in place of what was noted before (api/spool_note.py)."""
+        os.pwrite(self._lock, content, 0)
+
+    @translated()
     def sync_folder(self) -> None:
         """Have the file's name on disk."""
         _sync(self.path.parent)

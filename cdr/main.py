@@ -89,11 +89,15 @@ def migrate(status: Annotated[bool, typer.Option("--status", help="only tell wha
 
 
 @app.command()
-def status(*, as_json: Json = False) -> None:
+def status(
+    *,
+    data: Annotated[Path | None, typer.Option(help="tell of the cdr up that runs on this folder")] = None,
+    as_json: Json = False,
+) -> None:
     """Tell what waits, who works and what was loaded; exit 1 when a server does not answer."""
     from cdr.status import run_status
 
-    raise typer.Exit(run_status(as_json=as_json))
+    raise typer.Exit(run_status(data, as_json=as_json))
 
 
 @app.command()

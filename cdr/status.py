@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+from api.spool_note import SpoolNote, read_notes
 from cdr.database import opened_database
 from cdr.printing import print_json, print_line, print_table
+from cdr.show_env import running_settings
 from common.errors import CdrError
 from common.postgres import statement
 from common.queue_state import read_counters, read_queues, read_workers
 from common.receiver_state import ReceiverState, read_receivers
 from common.redis_client import connect
-from common.settings import RedisSettings, load
+from common.settings import RedisSettings, SpoolSettings, load, use_settings
 
 _TIMEOUT_SECONDS = 3.0
 
 
-def run_status(*, as_json: bool) -> int:
-    """Print the parts; returns the exit code, 1 when a server does not answer."""
+def run_status(data: Path | None = None, *, as_json: bool) -> int:
+    """Print the parts; returns the exit code, 1 when a server does not answer.
+
+    With `data` the settings are those of the `cdr up` that runs on that folder; raises ConfigurationError when none
+    does.
+    """
+    if data is not None:
+        use_settings(running_settings(data))
     errors: dict[str, str] = {}
-    status = {**_part("redis", _read_redis, errors), **_part("postgresql", _read_database, errors), "errors": errors}
+    status = {
+        **_part("redis", _read_redis, errors),
+        **_part("postgresql", _read_database, errors),
+        **_part("spool", _read_spools, errors),
+        "errors": errors,
+    }
     if as_json:
         print_json(status)
     else:
@@ -58,10 +73,26 @@ def _read_database() -> dict[str, Any]:
     return {"outbox": {"entries": entries, "oldest_seconds": oldest}, "quarantine_kept": kept}
 
 
+def _read_spools() -> dict[str, Any]:
+    """Read the spools of this host from their folder: receivers tell of themselves in Redis, which may be away."""
+    folder = load(SpoolSettings).spool_dir
+    return {} if folder is None else {"spools_here": [_spool(note) for note in read_notes(folder)]}
+
+
+def _spool(note: SpoolNote) -> dict[str, Any]:
+    if note.totals is None:
+        return {"file": note.file, "cdrs": None, "entries": None, "bytes": None, "oldest_seconds": None}
+    entries, cdrs, size, oldest = note.totals
+    age = None if oldest is None else round(max(0.0, time.time() - oldest), 1)
+    return {"file": note.file, "cdrs": cdrs, "entries": entries, "bytes": size, "oldest_seconds": age}
+
+
 def _print(status: dict[str, Any]) -> None:
     """Print a table a part, and a line for each server that does not answer."""
     if "queues" in status:
         _print_queues(status)
+    else:
+        _print_spools(status)
     if "outbox" in status:
         outbox = status["outbox"]
         rows = [
@@ -72,6 +103,18 @@ def _print(status: dict[str, Any]) -> None:
         print_table(("PostgreSQL", ""), rows)
     for server, error in status["errors"].items():
         print_line(f"{server} does not answer: {error}")
+
+
+def _print_spools(status: dict[str, Any]) -> None:
+    """Print what takes the place of what receivers tell in Redis."""
+    if "spools_here" in status:
+        columns = ("file", "cdrs", "entries", "bytes", "oldest_seconds")
+        rows = [[each[name] for name in columns] for each in status["spools_here"]]
+        titles = ("spool on this host", "spooled CDRs", "entries", "bytes", "oldest")
+        print_table(titles, [(*row, _age(oldest)) for *row, oldest in rows])
+        print_line()
+    elif "spool" not in status["errors"]:
+        print_line("the spools are not seen from here: set CDR_SPOOL_DIR, or beside a cdr up: cdr status --data DIR")
 
 
 def _print_queues(status: dict[str, Any]) -> None:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import time
-import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from rq import SimpleWorker
-from rq.exceptions import DequeueTimeout, DeserializationError, StopRequested
+from rq.exceptions import DequeueTimeout, StopRequested
 from rq.queue import Queue
-from rq.results import Result
 from rq.utils import now, utcformat
 from rq.worker.base import WorkerStatus
 from rq.worker_registration import register
 
-from common.broken_jobs import BROKEN_JOB
 from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnavailable, Transient
-from common.failed_jobs import Failure
 from common.job_queue import LOAD_CDRS, CdrJob, CdrQueue, JobSerializer
 from common.redis_client import RedisClient, translated
 from worker.holds import MAX_CDRS, Hold
+from worker.job_failure import describe, result_record
 from worker.jobs import load_batches
 from worker.leases import Renewal
 from worker.split_jobs import split_if_deadly
@@ -41,7 +40,8 @@ _log = structlog.get_logger("worker.queue_worker")
 class CdrWorker(SimpleWorker):
     """Runs jobs in its own process, so that connections and what the stages know live on between jobs.
 
-    A transient failure puts the job back at the head of its queue and pauses this worker; it is never a failed job.
+    A transient failure puts the job back at the head of its queue and pauses this worker; it is never a failed job. A Redis
+    that is away, whatever the worker was about to tell it, is waited for.
     """
 
     queue_class: Any = CdrQueue
@@ -57,6 +57,7 @@ class CdrWorker(SimpleWorker):
         self._setback: CdrError | None = None
         self._next_heartbeat = 0.0
         self._written_state = ""
+        self._redis_is_away = False
 
     # What RQ asks of a worker between jobs.
 
@@ -92,7 +93,17 @@ class CdrWorker(SimpleWorker):
             super().set_state(state, pipeline)
             self._written_state = state
 
+    def check_for_suspension(self, burst: bool) -> None:
+        """Wait as long as `rq suspend` asks to."""
+        ask = super().check_for_suspension
+        self._wait_for_redis(lambda: ask(burst))
+
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002 - RQ's signature
+        """Tell that the worker lives, as RQ has it do after each job; a Redis that is away is the next step's to wait for."""
+        with suppress(QueueUnavailable), translated():
+            self._beat()
+
+    def _beat(self) -> None:
         """Tell now and then that the worker lives, and register again what Redis has forgotten meanwhile."""
         if time.monotonic() < self._next_heartbeat:
             return
@@ -113,23 +124,37 @@ class CdrWorker(SimpleWorker):
         Waits for a Redis that is away for as long as it takes. Raises StopRequested when told to stop meanwhile.
         """
         idle_until = None if max_idle_time is None else time.monotonic() + max_idle_time
-        away = False
         while not self._stop_requested:
             try:
                 with translated():
                     self.set_state(WorkerStatus.IDLE)
-                    self.heartbeat()
+                    self._beat()
                     return CdrQueue.dequeue_any(self.queues, timeout and LISTEN_SECONDS, connection=self.connection)
             except DequeueTimeout:
                 if idle_until is not None and time.monotonic() > idle_until:
                     return None
-                away = False
+                self._redis_is_away = False
             except QueueUnavailable as error:
-                if not away:
-                    _log.warning("waiting for Redis", error=str(error))
-                away = True
-                self._sleep(LONGEST_PAUSE_SECONDS)
+                self._pause_for_redis(error)
         raise StopRequested
+
+    def _wait_for_redis(self, step: Callable[[], object]) -> None:
+        """Try a step until Redis takes part in it, or this worker is told to stop."""
+        while not self._stop_requested:
+            try:
+                with translated():
+                    step()
+            except QueueUnavailable as error:
+                self._pause_for_redis(error)
+            else:
+                self._redis_is_away = False
+                return
+
+    def _pause_for_redis(self, error: QueueUnavailable) -> None:
+        if not self._redis_is_away:
+            _log.warning("waiting for Redis", error=str(error))
+        self._redis_is_away = True
+        self._sleep(LONGEST_PAUSE_SECONDS)
 
     # What becomes of a job.
 
@@ -137,25 +162,44 @@ class CdrWorker(SimpleWorker):
         """Run a job, and with a load job those behind it; when it could not be done for now, pause before the next."""
         self._setback = None
         hold = Hold(self.connection, queue.name)
-        room = MAX_CDRS - job.cdrs if job.cdrs and not job.deaths else 0
-        with Renewal(hold, self._show_busy):
-            try:
-                jobs = self._read(hold, job, hold.take(job.id, room))
-                if jobs and not self._load_together(hold, jobs):
-                    self._run_alone(hold, jobs, queue)
-            except (StopRequested, SystemExit, KeyboardInterrupt):
-                # A second signal to stop: nobody has to wait for the leases to run out.
-                hold.put_back(hold.job_ids)
-                self._stop_requested = True
+        try:
+            with Renewal(hold, self._show_busy):
+                self._run(hold, job, queue)
+        except QueueUnavailable as error:
+            self._leave(hold, error)
+            return
         if self._setback is None:
             self._pause_seconds = FIRST_PAUSE_SECONDS
         else:
             self._pause(self._setback)
 
+    def _run(self, hold: Hold, job: CdrJob, queue: Queue) -> None:
+        room = MAX_CDRS - job.cdrs if job.cdrs and not job.deaths else 0
+        try:
+            jobs = self._read(hold, job, hold.take(job.id, room))
+            if jobs and not self._load_together(hold, jobs):
+                self._run_alone(hold, jobs, queue)
+        except (StopRequested, SystemExit, KeyboardInterrupt):
+            # A second signal to stop: nobody has to wait for the leases to run out.
+            self._stop_requested = True
+            hold.put_back(hold.job_ids)
+
+    def _leave(self, hold: Hold, error: QueueUnavailable) -> None:
+        """Put back the jobs whose end Redis could not be told, once it answers; what had been done of them is done again.
+
+        What cannot be put back even then, or has been given to others, is for the sweep: nobody renews the lease any more.
+        """
+        _log.warning("jobs left in doubt", job_ids=hold.job_ids, error=str(error))
+        self._pause_for_redis(error)
+        self._wait_for_redis(self.connection.ping)
+        if not self._redis_is_away:
+            with suppress(QueueUnavailable):
+                hold.put_back(hold.job_ids)
+
     def _show_busy(self) -> None:
         with translated():
             self.set_state(WorkerStatus.BUSY)
-            self.heartbeat()
+            self._beat()
 
     def _read(self, hold: Hold, first: CdrJob, job_ids: list[str]) -> list[CdrJob]:
         """Read the jobs that came along; what cannot be read goes back, to be dealt with when it is taken by itself."""
@@ -224,16 +268,8 @@ class CdrWorker(SimpleWorker):
     def _fail(self, hold: Hold, job: CdrJob, error: Exception, began: float) -> None:
         failure = describe(error)
         _log.warning("job failed", job_id=job.id, reason=failure.reason, error=failure.error)
-        result = Result(
-            job.id,
-            Result.Type.FAILED,
-            self.connection,
-            exc_string="".join(traceback.format_exception(error)),
-            worker_name=self.name,
-            serializer=JobSerializer,
-            execution_id=hold.token,
-        )
-        record = {**result.serialize(), "execution_started_at": began, "execution_ended_at": failure.failed_at}
+        times = {"execution_started_at": began, "execution_ended_at": failure.failed_at}
+        record = {**result_record(job, error, self.name, hold.token), **times}
         meta = JobSerializer.dumps(failure.as_meta({"attempts": job.meta.get("attempts")}))
         hold.fail(job.id, self.key, meta, failure.failed_at, record)
 
@@ -247,15 +283,6 @@ class CdrWorker(SimpleWorker):
         ends_at = time.monotonic() + seconds
         while not self._stop_requested and (left := ends_at - time.monotonic()) > 0:
             time.sleep(min(left, _STEP_SECONDS))
-
-
-def describe(error: BaseException) -> Failure:
-    """Say for the list of failed jobs why a job failed."""
-    if isinstance(error, CdrError):
-        return Failure(error.reason, getattr(error, "sqlstate", None), str(error), time.time())
-    if isinstance(error, DeserializationError):
-        return Failure(BROKEN_JOB, None, "its data is no call of a function", time.time())
-    return Failure("error", None, "".join(traceback.format_exception_only(error)).strip(), time.time())
 
 
 def work(queue: str, connection: RedisClient) -> int:

@@ -12,7 +12,7 @@ AnyGroup = TypeVar("AnyGroup", bound=Group)
 
 
 class Finding(NamedTuple):
-    """One check's answer: `problem` breaks a promise, `warning` weakens one, `info` could or need not be checked."""
+    """One check's answer: `problem` breaks a promise, `warning` weakens one, `info` could or need not be checked, or is good to know."""
 
     status: Status
     detail: str
@@ -25,7 +25,7 @@ def ok(detail: str) -> Finding:
 
 
 def info(detail: str) -> Finding:
-    """Say why there is nothing to check."""
+    """Say why there is nothing to check, or nothing to mend."""
     return Finding("info", detail)
 
 

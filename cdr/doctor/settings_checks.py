@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic_settings import SettingsConfigDict
 
 from cdr.doctor.examine import Section
-from cdr.doctor.finding import Finding, not_set, ok, problem, settings_of, warning
+from cdr.doctor.finding import Finding, info, not_set, ok, problem, settings_of, warning
 from common.errors import ConfigurationError
 from common.settings import (
     AccountDefaults,
@@ -105,6 +105,9 @@ def _stock_rq(_: None) -> Finding:
     wrong = {f"RQ_{name.upper()}={wanted}": found[name] for name, wanted in RQ_CLASSES.items() if found[name] != wanted}
     if not wrong:
         return ok("stock rq commands use our classes")
+    if not any(found.values()):
+        # Whoever runs none of those commands from here has nothing to mend.
+        return info(f"not set up here; before running stock rq commands from here set {' '.join(wrong)}")
     return warning(
         "stock rq commands run from here would trust whatever a job says, and lose or fail jobs that ours keep",
         f"set {' '.join(wrong)}",

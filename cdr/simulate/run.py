@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cdr.post_cdr import DEFAULT_TIMEOUT_SECONDS, Poster, receiver_url
 from cdr.printing import print_line, print_warning
@@ -59,7 +59,7 @@ class SimulateOptions:
 def run_simulation(options: SimulateOptions) -> int:
     """Run to the end or to SIGINT or SIGTERM; exit code 0: all acked, 1: not all, 2: wrong usage.
 
-    Standard output gets one line, standard error why posts were not acked.
+    Standard output gets one line, which counts CDRs and posts by name; standard error why posts were not acked.
     """
     refusals = Refusals(lambda line: print_warning(f"cdr simulate: {line}"))
     try:
@@ -96,15 +96,22 @@ def _post_all(
     """Post until the stream ends or a signal ends it; gives the seconds it took."""
     began = monotonic()
     try:
-        with _signals_interrupt(), _senders(options, poster, tally, refusals) as senders, _bar() as bar:
-            task = bar.add_task("sent", total=options.count or None)
-            for post in paced(posts_of(options, recordings_base), options.rate):
-                senders.send(post)
-                bar.update(task, completed=tally.sent)
+        with _signals_interrupt(), _bar() as bar:
+            task = bar.add_task("", total=options.count or None)
+            with _senders(options, poster, tally, refusals) as senders:
+                for post in paced(posts_of(options, recordings_base), options.rate):
+                    senders.send(post)
+                    _show(bar, task, tally)
+            # What waited in the line has gone out by now.
+            _show(bar, task, tally)
     except KeyboardInterrupt:
         # What was begun has been finished; the summary tells how far it came.
         pass
     return monotonic() - began
+
+
+def _show(bar: Progress, task: TaskID, tally: Tally) -> None:
+    bar.update(task, completed=tally.sent, description=f"{tally.posts} posts, CDRs sent")
 
 
 def _senders(options: SimulateOptions, poster: Poster, tally: Tally, refusals: Refusals) -> Senders:

@@ -1,4 +1,4 @@
-"""The account of a simulation: what became of each CDR that was posted."""
+"""The account of a simulation: how many posts went out, and what became of each CDR in them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _OTHER_REASONS = "other reasons"
 
 
 class Tally:
-    """Counts distinct CDRs by what became of them; once acked, a CDR stays acked.
+    """Counts posts, and distinct CDRs by what became of them; once acked, a CDR stays acked.
 
+    The two differ: a post may carry an array of CDRs, and a second delivery is a post of a CDR that is counted already.
     `acked_file` gets one line for each acked CDR, at once: call id, type, time, caller extension, target extension,
     with tabs between. Used from several threads.
     """
@@ -32,11 +33,13 @@ class Tally:
         self._acked_file = acked_file
         self._outcomes: OrderedDict[SentCdr, Outcome] = OrderedDict()
         self._counts: Counter[Outcome] = Counter()
+        self._posts = 0
         self._lock = Lock()
 
     def note(self, cdrs: Iterable[SentCdr], outcome: Outcome) -> None:
         """Note what became of a post's CDRs: `sent` as it goes out, one of the others when it is over."""
         with self._lock:
+            self._posts += outcome == "sent"
             for cdr in cdrs:
                 self._note(cdr, outcome)
 
@@ -55,6 +58,11 @@ class Tally:
             self._acked_file.flush()
 
     @property
+    def posts(self) -> int:
+        """How many posts went out; one that was tried again is still one."""
+        return self._posts
+
+    @property
     def sent(self) -> int:
         """How many distinct CDRs went out."""
         return self._counts.total()
@@ -68,8 +76,9 @@ class Tally:
         """Tell it in one line."""
         rate = self.sent / seconds if seconds > 0 else 0.0
         return (
-            f"sent {self.sent}, acked {self.acked}, quarantined {self._counts['quarantined']}, "
-            f"failed {self.sent - self.acked - self._counts['quarantined']}, {seconds:.2f} s, {rate:.0f} CDR/s"
+            f"CDRs: sent {self.sent}, acked {self.acked}, quarantined {self._counts['quarantined']}, "
+            f"failed {self.sent - self.acked - self._counts['quarantined']}; "
+            f"posts: {self._posts}; {seconds:.2f} s, {rate:.0f} CDR/s"
         )
 
 
@@ -88,10 +97,10 @@ class Refusals:
         """Count one post, after its last try."""
         with self._lock:
             if self._counts.total() < _TOLD_AT_ONCE:
-                self._tell(f"not acked: {reason}")
+                self._tell(f"post not acked: {reason}")
             known = reason in self._counts or len(self._counts) < _MOST_REASONS
             self._counts[reason if known else _OTHER_REASONS] += 1
 
     def lines(self) -> list[str]:
         """Return a line for each reason, the most frequent first."""
-        return [f"{count} not acked: {reason}" for reason, count in self._counts.most_common()]
+        return [f"posts not acked: {count}, {reason}" for reason, count in self._counts.most_common()]

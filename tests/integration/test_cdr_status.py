@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 import pytest
 from command_line import POISON, Product, delivery, product
+from doctoring import black_hole
 
-from common.job_queue import CDRS, job_key, queue_key
+from api.spool import Batch
+from api.spool_folder import SpoolFolder
+from common.job_queue import CDRS, LOAD_CDRS, job_key, queue_key
 from common.receiver_state import ReceiverState, SpoolState, publish_commands
 from worker.queue_worker import CdrWorker
 
@@ -103,6 +107,78 @@ def test_without_redis_the_database_is_told_and_the_exit_is_1(
     assert done.json["quarantine_kept"] == 0
     assert list(done.json["errors"]) == ["redis"]
     assert "redis does not answer" in product.cdr("status").out
+
+
+@pytest.fixture
+def spool_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CDR_SPOOL_DIR", str(tmp_path / "spool"))
+    return tmp_path / "spool"
+
+
+def test_while_redis_hangs_the_spools_of_this_host_are_told_all_the_same(
+    product: Product, spool_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with black_hole() as address, closing(SpoolFolder(spool_folder, 1 << 30).open()) as spool:
+        monkeypatch.setenv("CDR_REDIS_URL", f"redis://{address}/0")
+        monkeypatch.setattr("cdr.status._TIMEOUT_SECONDS", 0.2)
+        with monkeypatch.context() as past:
+            past.setattr("api.spool.time.time", lambda: time.time_ns() / 1e9 - 3661)
+            spool.append([Batch(LOAD_CDRS, 1, b"[1]", 5)])
+        spool.append([Batch(LOAD_CDRS, 1, b"[2]", 2)])
+        done = product.cdr("status", "--json")
+        [told] = done.json["spools_here"]
+        shown = product.cdr("status").out
+        # It was read beside its owner, who goes on.
+        spool.delete([entry.entry_id for entry in spool.oldest(100)])
+        [emptied] = product.cdr("status", "--json").json["spools_here"]
+
+    assert (done.exit_code, list(done.json["errors"])) == (1, ["redis"])
+    assert 3661 <= told.pop("oldest_seconds") < 3720
+    assert told.pop("file").endswith(".spool")
+    assert (told.pop("cdrs"), told.pop("entries")) == (7, 2)
+    assert told.pop("bytes") > 0
+    assert told == {}
+    assert " 7 2 " in " ".join(shown.split())
+    assert " 1:01:0" in " ".join(shown.split())
+    assert (emptied["cdrs"], emptied["entries"], emptied["bytes"], emptied["oldest_seconds"]) == (0, 0, 0, None)
+
+
+def test_what_a_dead_receiver_left_in_its_spool_is_told_too(product: Product, spool_folder: Path) -> None:
+    dead = SpoolFolder(spool_folder, 1 << 30).open()
+    dead.append([Batch(LOAD_CDRS, 1, b"[1]", 5)])
+    dead.close()
+    [told] = product.cdr("status", "--json").json["spools_here"]
+    assert (told["cdrs"], told["entries"]) == (5, 1)
+
+
+def test_a_spool_of_which_nothing_was_noted_is_named(product: Product, spool_folder: Path) -> None:
+    spool_folder.mkdir()
+    for name in ("1-of-an-older-release.spool", "1-of-an-older-release.spool.lock", "2-without-a-lock.spool"):
+        (spool_folder / name).touch()
+    told = product.cdr("status", "--json").json["spools_here"]
+    unknown = {"cdrs": None, "entries": None, "bytes": None, "oldest_seconds": None}
+    assert [each.pop("file") for each in told] == ["1-of-an-older-release.spool", "2-without-a-lock.spool"]
+    assert told == [unknown, unknown]
+
+
+def test_a_spool_folder_that_cannot_be_read_is_told_as_its_part(product: Product, spool_folder: Path) -> None:
+    done = product.cdr("status", "--json")
+    assert (done.exit_code, list(done.json["errors"])) == (1, ["spool"])
+    assert len(done.json["queues"]) == 3
+
+
+def test_without_redis_and_without_a_folder_it_is_told_how_to_see_the_spools(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CDR_SPOOL_DIR", raising=False)
+    assert "spools_here" not in product.cdr("status", "--json").json
+    assert "CDR_SPOOL_DIR" not in product.cdr("status").out
+    monkeypatch.setenv("CDR_REDIS_URL", DEAD_REDIS)
+    assert "cdr status --data DIR" in product.cdr("status").out
+
+
+def test_the_settings_of_a_cdr_up_that_does_not_run_are_wrong_usage(product: Product, tmp_path: Path) -> None:
+    assert product.cdr("status", "--data", str(tmp_path)).exit_code == 2
 
 
 def test_without_postgresql_the_queues_are_told_and_the_exit_is_1(

@@ -157,3 +157,11 @@ def test_stock_rq_without_our_classes_is_a_warning(here: Here, variable: str) ->
     here.set(**{variable: "rq.job.Job"})
     assert here.faults() == {**OF_THE_TESTS, "settings.stock_rq": "warning"}
     assert f"{variable}=" in here.findings()["settings.stock_rq"]["advice"]
+
+
+def test_stock_rq_that_nobody_has_set_up_is_only_told_of(here: Here) -> None:
+    here.unset("RQ_JOB_CLASS", "RQ_QUEUE_CLASS", "RQ_WORKER_CLASS")
+    assert here.faults() == OF_THE_TESTS
+    found = here.findings()["settings.stock_rq"]
+    assert found["status"] == "info"
+    assert "RQ_WORKER_CLASS=worker.queue_worker.CdrWorker" in found["detail"]

@@ -192,11 +192,23 @@ def test_a_month_without_its_partition_is_a_warning(here: Here, months: int) -> 
     assert f"missing: cdrs_{month}:" in here.findings()["schema.partitions"]["detail"]
 
 
-def test_rows_of_a_month_in_the_default_partition_are_a_warning(here: Here) -> None:
+def test_rows_that_the_scheduler_has_not_moved_out_of_the_default_partition_are_a_warning(here: Here) -> None:
     here.product.run(INSERT, "no time", "1970-01-01")
+    here.product.run("UPDATE cdr.cdrs SET loaded_at = now() - interval '1 year'")
     assert faults(here) == {}
+    assert "none of a month" in here.findings()["schema.default_partition"]["detail"]
     here.product.run(INSERT, "imported", f"{NOW.year - 3}-01-15")
+    here.product.run("UPDATE cdr.cdrs SET loaded_at = now() - interval '3 hours' WHERE provider_time > '1971-01-01'")
     assert faults(here) == {"schema.default_partition": "warning"}
+    found = here.findings()["schema.default_partition"]
+    assert found["detail"].startswith("1 CDRs belong into the partition of their month, one for 3:00:0")
+
+
+def test_rows_that_the_scheduler_will_move_within_the_hour_are_no_warning(here: Here) -> None:
+    here.product.run(INSERT, "the sample", f"{NOW.year - 3}-01-15")
+    here.product.run("UPDATE cdr.cdrs SET loaded_at = now() - interval '1 hour'")
+    assert faults(here) == {}
+    assert "cdr scheduler moves them every hour" in here.findings()["schema.default_partition"]["detail"]
 
 
 def test_an_outbox_that_waits_is_a_warning(here: Here) -> None:

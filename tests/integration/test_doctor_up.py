@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+import urllib3
+from loading import select
+from running import until
 
 from cdr.data_folder import DataFolder
 
@@ -81,6 +86,48 @@ def test_beside_a_running_tree_nothing_is_wrong(data: Path) -> None:
 
     assert (code, problems(found)) == (0, {})
     assert found["spool.writable"]["detail"] == "not set here: CDR_SPOOL_DIR"
+
+
+def test_status_sees_the_spools_of_the_tree_while_its_redis_hangs(data: Path) -> None:
+    addresses = DataFolder(data).addresses()
+    with redis.Redis.from_url(addresses["CDR_REDIS_URL"]) as connection:
+        process_id = connection.info("server")["process_id"]
+    os.kill(process_id, signal.SIGSTOP)
+    try:
+        post = urllib3.request("POST", addresses["CDR_RECEIVER_URL"], body=readme_sample(), retries=False, timeout=60)
+        status = subprocess.run(
+            [*CDR, "status", "--json", "--data", str(data)],
+            capture_output=True,
+            env=environment(),
+            timeout=SECONDS,
+            check=False,
+        )
+    finally:
+        os.kill(process_id, signal.SIGCONT)
+    assert post.json() == {"err": "0", "errdesc": "OK"}
+    told = json.loads(status.stdout)
+    assert list(told["errors"]) == ["redis"]
+    assert [(each["cdrs"], each["entries"]) for each in told["spools_here"]] == [(1, 1)]
+
+
+def readme_sample() -> bytes:
+    """Return the CDR that the README has a newcomer post."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    return re.search(r"curl .*?--data '(.*?)'", readme, re.DOTALL)[1].encode()  # type: ignore[index]
+
+
+def test_after_the_sample_of_the_readme_a_newcomer_is_warned_of_nothing(data: Path) -> None:
+    addresses = DataFolder(data).addresses()
+    post = urllib3.request("POST", addresses["CDR_RECEIVER_URL"], body=readme_sample(), retries=False)
+    assert post.json() == {"err": "0", "errdesc": "OK"}
+    until(lambda: select(addresses["CDR_DATABASE_URL"], "SELECT FROM cdr.cdrs_default"), SECONDS)
+
+    def warned() -> dict[str, str]:
+        _, found, _ = doctor("--data", str(data))
+        return {name: each["detail"] for name, each in found.items() if each["status"] in {"warning", "problem"}}
+
+    # Workers register a moment after the receiver is ready.
+    until(lambda: not warned(), SECONDS)
 
 
 def test_where_no_tree_runs_that_is_wrong_usage(tmp_path: Path) -> None:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import ipaddress
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-import wave
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from psycopg.rows import dict_row
+from recording_host import Host, Page, Rows, host, rows, wav
 
-from common.postgres import Database, connect
+from common.postgres import Database
 from worker import fetch_recording
 from worker.address_guard import AddressGuard
 from worker.audio_kind import audio_kind
@@ -29,104 +24,12 @@ from worker.fetch_recording import MAX_SIDE_BY_SIDE, RETRY_DELAYS, fetch_recordi
 from worker.recording_store import RecordingStore
 from worker.safe_http import FetchLimits
 
+__all__ = ["host", "rows"]
+
 LIMITS = FetchLimits(max_bytes=100_000, connect_seconds=5, read_seconds=5, total_seconds=10)
 IMPATIENT = FetchLimits(max_bytes=100_000, connect_seconds=5, read_seconds=0.2, total_seconds=0.5)
 GUARD = AddressGuard([ipaddress.ip_network("127.0.0.1/32")])
-SIGNATURE = "X-Amz-Signature=secret"
 MP3 = b"\xff\xfb\x90\x64" + bytes(413)
-
-
-def wav() -> bytes:
-    content = io.BytesIO()
-    with wave.open(content, "wb") as audio:
-        audio.setnchannels(1)
-        audio.setsampwidth(2)
-        audio.setframerate(8000)
-        audio.writeframes(bytes(16_000))
-    return content.getvalue()
-
-
-class Page(BaseHTTPRequestHandler):
-    """One request to the host, with the answers that the tests' pages are made of."""
-
-    server: Host
-
-    def do_GET(self) -> None:
-        self.server.pages[self.path.split("?")[0]](self)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Keep the output of the tests clean."""
-
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-
-class Host(ThreadingHTTPServer):
-    """A host on the loopback whose pages a test chooses, by path."""
-
-    daemon_threads = True
-    request_queue_size = MAX_SIDE_BY_SIDE
-    pages: dict[str, Callable[[Page], None]]
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}{path}?{SIGNATURE}"
-
-    def handle_error(self, *_arguments: object) -> None:
-        """A client that hangs up is what half of the tests are about."""
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    with Host(("127.0.0.1", 0), Page) as server:
-        server.pages = {"/audio": lambda page: page.answer(200, wav())}
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-class Rows:
-    """The table of recordings, as the tests read and write it."""
-
-    def __init__(self, url: str) -> None:
-        self._connection = connect(url, "test")
-
-    def add(self, source_url: str, *, call_id: str = "call", attempts: int = 0) -> int:
-        row = self._connection.execute(
-            "INSERT INTO cdr.recordings"
-            " (identity, provider_time, account, call_id, call_type, started_at, source_url, source_key, attempts)"
-            " VALUES (%s, '2026-11-23 14:00', 'acme', %s, 'Queue', '2026-11-23 12:00Z', %s, %s, %s)"
-            " RETURNING recording_id",
-            (os.urandom(32), call_id, source_url, hashlib.sha256(source_url.encode()).digest(), attempts),
-        ).fetchone()
-        assert row is not None
-        return int(row[0])
-
-    def get(self, recording_id: int) -> dict[str, Any]:
-        with self._connection.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute("SELECT * FROM cdr.recordings WHERE recording_id = %s", (recording_id,)).fetchone()
-        assert row is not None
-        return row
-
-    def touch(self, recording_id: int, next_attempt_at: datetime) -> None:
-        self._connection.execute(
-            "UPDATE cdr.recordings SET next_attempt_at = %s WHERE recording_id = %s", (next_attempt_at, recording_id)
-        )
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-@pytest.fixture
-def rows(database_url: str) -> Iterator[Rows]:
-    table = Rows(database_url)
-    yield table
-    table.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sys
 import time
 import wave
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -38,11 +39,16 @@ def test_a_run_that_ends_by_itself_puts_the_signals_back(capsys: pytest.CaptureF
 
 
 def summary(capsys: pytest.CaptureFixture[str]) -> Summary:
-    """Read the last line of output: `sent 3, acked 3, ..., 0.1 s, 30 CDR/s`."""
+    """Read the last line of output: `CDRs: sent 3, acked 3, ...; posts: 2; 0.1 s, 30 CDR/s`."""
     (line,) = capsys.readouterr().out.splitlines()
-    *counts, seconds, rate = line.split(", ")
-    named = {name: float(count) for name, count in (part.split() for part in counts)}
-    return named | {"seconds": float(seconds.removesuffix(" s")), "rate": float(rate.removesuffix(" CDR/s"))}
+    cdrs, posts, pace = line.split("; ")
+    seconds, rate = pace.split(", ")
+    named = {name: float(count) for name, count in (part.split() for part in cdrs.removeprefix("CDRs: ").split(", "))}
+    return named | {
+        "posts": float(posts.removeprefix("posts: ")),
+        "seconds": float(seconds.removesuffix(" s")),
+        "rate": float(rate.removesuffix(" CDR/s")),
+    }
 
 
 def expected_lines(options: SimulateOptions) -> set[str]:
@@ -67,6 +73,23 @@ def test_the_bodies_of_a_seed_are_what_is_posted(capsys: pytest.CaptureFixture[s
     posted = sorted((request.body, request.content_type) for request in receiver.requests)
     assert posted == sorted((post.body, post.content_type) for post in posts_of(options))
     assert {request.path for request in receiver.requests} == {"/cdr/a-secret-of-a-test"}
+
+
+def test_posts_are_counted_beside_the_cdrs_that_arrays_and_second_deliveries_carry(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def busy_at_first(number: int, _request: Request) -> Reply:
+        return Reply(503, 2) if number == 0 else Reply()
+
+    options = SimulateOptions(count=200, seed=9, connections=1)
+    posts = list(posts_of(options))
+    with fake_receiver(busy_at_first) as receiver:
+        run_simulation(replace(options, url=receiver.url))
+    counts = summary(capsys)
+    # The first post is tried twice, and is one all the same.
+    assert len(receiver.requests) == len(posts) + 1
+    assert (counts["posts"], counts["sent"], counts["acked"]) == (len(posts), 200, 200)
+    assert len(posts) != 200
 
 
 def test_connections_are_kept_open(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +127,7 @@ def test_what_is_never_taken_fails_after_three_tries(tmp_path: Path, capsys: pyt
         options = SimulateOptions(receiver.url, count=2, seed=1, format="json", acked=tmp_path / "acked")
         assert run_simulation(options) == 1
     assert len(receiver.requests) == 6
-    told = ["not acked: HTTP 503 err 2 OK"] * 2 + ["2 not acked: HTTP 503 err 2 OK"]
+    told = ["post not acked: HTTP 503 err 2 OK"] * 2 + ["posts not acked: 2, HTTP 503 err 2 OK"]
     output = capsys.readouterr()
     assert output.err.splitlines() == [f"cdr simulate: {line}" for line in told]
     assert "failed 2" in output.out
@@ -245,7 +268,9 @@ def test_people_see_a_progress_bar(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(sys, "stderr", terminal)
     with fake_receiver() as receiver:
         run_simulation(SimulateOptions(receiver.url, count=20, seed=1))
-    assert "20" in terminal.getvalue()
+    posts = len(list(posts_of(SimulateOptions(count=20, seed=1))))
+    assert f"{posts} posts, CDRs sent" in terminal.getvalue()
+    assert "20/20" in terminal.getvalue()
 
 
 def test_recordings_of_the_calls_are_served_while_the_run_lasts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,12 +32,24 @@ def test_the_summary_accounts_for_every_cdr_once() -> None:
     for number, outcome in enumerate(["acked", "acked", "quarantined", "failed", "sent"]):
         cdr = ONE._replace(time=number)
         tally.note([cdr], "sent")
-        tally.note([cdr], outcome)
-    assert tally.summary(2.0) == "sent 5, acked 2, quarantined 1, failed 2, 2.00 s, 2 CDR/s"
+        if outcome != "sent":
+            tally.note([cdr], outcome)
+    assert tally.summary(2.0) == "CDRs: sent 5, acked 2, quarantined 1, failed 2; posts: 5; 2.00 s, 2 CDR/s"
+
+
+def test_an_array_is_one_post_of_several_cdrs_and_a_second_delivery_one_more_of_none() -> None:
+    tally = Tally()
+    for cdrs in ([ONE, TWO], [TWO]):
+        tally.note(cdrs, "sent")
+        tally.note(cdrs, "acked")
+    assert (tally.posts, tally.sent, tally.acked) == (2, 2, 2)
+    tally.note([ONE._replace(time=number) for number in range(3)], "sent")
+    assert (tally.posts, tally.sent) == (3, 5)
+    assert tally.summary(1.0) == "CDRs: sent 5, acked 2, quarantined 0, failed 3; posts: 3; 1.00 s, 5 CDR/s"
 
 
 def test_a_summary_of_nothing_is_zeros() -> None:
-    assert Tally().summary(0.0) == "sent 0, acked 0, quarantined 0, failed 0, 0.00 s, 0 CDR/s"
+    assert Tally().summary(0.0) == "CDRs: sent 0, acked 0, quarantined 0, failed 0; posts: 0; 0.00 s, 0 CDR/s"
 
 
 def test_old_cdrs_are_forgotten_but_stay_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,8 +66,12 @@ def test_refusals_are_counted_by_reason_and_the_first_few_told_at_once() -> None
     refusals = Refusals(told.append)
     for reason in ["HTTP 503", "timed out", "timed out", "HTTP 404", "timed out"]:
         refusals.note(reason)
-    assert told == ["not acked: HTTP 503", "not acked: timed out", "not acked: timed out"]
-    assert refusals.lines() == ["3 not acked: timed out", "1 not acked: HTTP 503", "1 not acked: HTTP 404"]
+    assert told == ["post not acked: HTTP 503", "post not acked: timed out", "post not acked: timed out"]
+    assert refusals.lines() == [
+        "posts not acked: 3, timed out",
+        "posts not acked: 1, HTTP 503",
+        "posts not acked: 1, HTTP 404",
+    ]
 
 
 def test_however_many_reasons_there_are_20_are_remembered() -> None:
@@ -65,4 +81,4 @@ def test_however_many_reasons_there_are_20_are_remembered() -> None:
     refusals.note("reason 3")
     lines = refusals.lines()
     assert len(lines) == 21
-    assert lines[:2] == ["80 not acked: other reasons", "2 not acked: reason 3"]
+    assert lines[:2] == ["posts not acked: 80, other reasons", "posts not acked: 2, reason 3"]
