@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import psycopg
@@ -27,6 +29,18 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 # How long an example takes says nothing on a busy machine; pytest's own timeout ends a test that hangs.
 settings.register_profile("cdr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("cdr")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how much the oracle played in this run, over all processes, and what it found."""
+    played: Counter[str] = Counter()
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if getattr(report, "when", None) == "teardown":
+            for name, counts in report.user_properties:
+                played.update(counts if name == "oracle" else {})
+    if played["rounds"]:
+        terminalreporter.section("oracle")
+        terminalreporter.line(", ".join(f"{number} {name}" for name, number in played.items()))
 
 
 @contextmanager

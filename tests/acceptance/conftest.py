@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 from oracle.product import fresh_product
+from oracle.report import totals
 from oracle.rounds import Oracle
 
 
@@ -34,5 +35,9 @@ def running() -> Iterator[Running]:
 
 
 @pytest.fixture
-def oracle(running: Running) -> Oracle:
-    return running.oracle()
+def oracle(running: Running, record_property: Callable[[str, object], None]) -> Iterator[Oracle]:
+    """Give the oracle to a test, and have what it played counted in the summary of the run (tests/conftest.py)."""
+    oracle = running.oracle()
+    before = len(oracle.rounds)
+    yield oracle
+    record_property("oracle", totals(oracle.rounds[before:]))

@@ -62,6 +62,15 @@ def table(rounds: list[Round], restarts: int) -> str:
     return f"| | |\n|---|---|\n{figures}\n\n| fault | times |\n|---|---|\n{counted}"
 
 
+def totals(rounds: Iterable[Round]) -> dict[str, int]:
+    """Count what was played and what was found, for a line that sums up several runs."""
+    counts = Counter(dict.fromkeys(("rounds", "faults", "acknowledged", *KINDS), 0))
+    for played in rounds:
+        counts.update(rounds=1, faults=played.kinds.total(), acknowledged=played.ledger.count("acked"))
+        counts.update(finding.kind for finding in played.findings)
+    return dict(counts)
+
+
 def _share(number: int, total: int) -> str:
     return f"{number} ({100 * number / total:.1f} %)" if total else "0"
 

@@ -63,6 +63,7 @@ class Oracle:
         self.product = product
         # A round that does not come to its end has failed, too.
         self.has_failed = False
+        self.rounds: list[Round] = []
         self._expected_totals: Counter[str] = Counter()
 
     def play(self, name: str, schedule: Schedule, seed: int, *, all_acked: bool = False) -> Round:
@@ -96,6 +97,7 @@ class Oracle:
             yield played, driver, Traffic(seed, played.mark, self.product.recordings_base, _recorded_share(schedule))
         finally:
             driver.close()
+            self.rounds.append(played)
         self.has_failed = bool(played.findings)
 
     def _run(self, played: Round) -> None:
