@@ -12,7 +12,7 @@ import typer
 from cdr.options import DryRun, Everything, Json, Limit, Rate, Reason, Since, Until, failed, require_choice, wrong_usage
 from cdr.printing import print_count, print_json, print_line, print_list, print_table, print_text
 from common.failed_details import read_details
-from common.failed_jobs import FailedJob, Filter, find_failed, list_failed
+from common.failed_jobs import FailedJob, Filter, find_failed, find_ids, list_failed
 from common.job_queue import QUEUES
 from common.redis_client import RedisClient, connect
 from common.replay_failed import discard, replay
@@ -108,8 +108,7 @@ def _act(
     from cdr.audit import audited
 
     with audited(f"failed {verb}", {**asdict(wanted), "limit": limit}) as tell:
-        jobs = list_failed(connection, wanted, limit, tidy=True)
-        count = act(connection, jobs, jobs_a_second=rate, progress=tell)
+        count = act(connection, find_ids(connection, wanted, limit), jobs_a_second=rate, progress=tell)
     print_count(count, f"jobs {verb}ed")
 
 

@@ -60,6 +60,16 @@ class Filter:
         """Whether nothing is filtered."""
         return self == Filter()
 
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues whose failed jobs are meant."""
+        return QUEUES if self.queue is None else (self.queue,)
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether a job has to be read to tell if it is meant."""
+        return self.reason is not None or self.call_id is not None
+
     def matches(self, job: FailedJob) -> bool:
         """Tell whether a job is meant, as far as its queue and time have not decided that already."""
         return (self.reason is None or job.reason == self.reason) and (
@@ -74,9 +84,23 @@ def list_failed(
 
     An id whose job is gone is left out, and with `tidy` forgotten.
     """
-    queues = QUEUES if wanted.queue is None else (wanted.queue,)
-    found = (job for queue in queues for job in _list_queue(connection, queue, wanted, tidy=tidy))
+    found = (job for queue in wanted.queues for job in _list_queue(connection, queue, wanted, tidy=tidy))
     return islice(found, limit)
+
+
+def find_ids(connection: RedisClient, wanted: Filter, limit: int | None = None) -> Iterator[tuple[str, str]]:
+    """Yield queue and id of the failed jobs that are meant, to be moved or deleted; raises QueueUnavailable.
+
+    Jobs are read only where that decides something: 350,000 need not be to be moved all. Then an id whose job is gone is
+    among them, which whoever moves it finds out and forgets.
+    """
+    if wanted.looks_inside or limit is not None:
+        yield from ((job.queue, job.job_id) for job in list_failed(connection, wanted, limit, tidy=True))
+        return
+    for queue in wanted.queues:
+        complete_index(connection, queue)
+        for page in pages(connection, queue, wanted.since, wanted.until):
+            yield from ((queue, job_id) for job_id, _ in page)
 
 
 def find_failed(connection: RedisClient, job_id: str) -> FailedJob | None:

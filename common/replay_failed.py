@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
+from operator import itemgetter
 
 from common.failed_index import CHUNK, index_key
-from common.failed_jobs import FailedJob
 from common.job_queue import failed_key
 from common.redis_client import RedisClient
 from common.requeue import delete_jobs, move_to_queue
@@ -14,12 +15,12 @@ from common.requeue import delete_jobs, move_to_queue
 
 def replay(
     connection: RedisClient,
-    jobs: Iterable[FailedJob],
+    jobs: Iterable[tuple[str, str]],
     *,
     jobs_a_second: float | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Move failed jobs back into their queues and return how many; each is moved in one step.
+    """Move failed jobs, given by queue and id, back into their queues and return how many; each is moved in one step.
 
     May be interrupted and run again: `progress` is told how many so far. Raises QueueUnavailable.
     """
@@ -32,7 +33,7 @@ def replay(
 
 def discard(
     connection: RedisClient,
-    jobs: Iterable[FailedJob],
+    jobs: Iterable[tuple[str, str]],
     *,
     jobs_a_second: float | None = None,
     progress: Callable[[int], None] = lambda _: None,
@@ -46,7 +47,7 @@ def discard(
 
 
 def _in_chunks(
-    jobs: Iterable[FailedJob],
+    jobs: Iterable[tuple[str, str]],
     act: Callable[[str, list[str]], int],
     jobs_a_second: float | None,
     progress: Callable[[int], None],
@@ -67,13 +68,9 @@ def _chunk_size(jobs_a_second: float | None) -> int:
     return CHUNK if jobs_a_second is None else max(1, min(CHUNK, int(jobs_a_second / 10)))
 
 
-def _by_queue(jobs: Iterable[FailedJob], size: int) -> Iterator[tuple[str, list[str]]]:
+def _by_queue(jobs: Iterable[tuple[str, str]], size: int) -> Iterator[tuple[str, list[str]]]:
     """Chunk jobs, each chunk of one queue, without holding more than a chunk."""
-    chunk: list[FailedJob] = []
-    for job in jobs:
-        if chunk and (len(chunk) >= size or chunk[0].queue != job.queue):
-            yield chunk[0].queue, [each.job_id for each in chunk]
-            chunk = []
-        chunk.append(job)
-    if chunk:
-        yield chunk[0].queue, [each.job_id for each in chunk]
+    for queue, of_queue in groupby(jobs, key=itemgetter(0)):
+        ids = map(itemgetter(1), of_queue)
+        while chunk := list(islice(ids, size)):
+            yield queue, chunk

@@ -41,8 +41,9 @@ _MOVE_EACH = """
 local function move_each(ids, push, now)
     local moved, gone = 0, 0
     for _, id in ipairs(ids) do
-        if redis.call('ZREM', KEYS[1], id) == 1 then
-            redis.call('ZREM', KEYS[2], id)
+        local was_there = redis.call('ZREM', KEYS[1], id) == 1
+        redis.call('ZREM', KEYS[2], id)
+        if was_there then
             if to_queue(id, KEYS[3], push, now) then
                 moved = moved + 1
             else
@@ -75,8 +76,9 @@ _DELETE = """
 local deleted = 0
 for i = 1, #ARGV do
     local id = ARGV[i]
-    if redis.call('ZREM', KEYS[1], id) == 1 then
-        redis.call('ZREM', KEYS[2], id)
+    local was_there = redis.call('ZREM', KEYS[1], id) == 1
+    redis.call('ZREM', KEYS[2], id)
+    if was_there then
         if redis.pcall('HEXISTS', 'rq:job:' .. id, 'data') == 1 then deleted = deleted + 1 end
         redis.call('DEL', 'rq:job:' .. id, 'rq:results:' .. id)
     end

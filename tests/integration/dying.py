@@ -18,7 +18,7 @@ from loading import delivery, leg
 from redis.connection import AbstractConnection
 from rq.registry import FailedJobRegistry
 
-from common.failed_jobs import Failure, Filter, list_failed
+from common.failed_jobs import Failure, Filter, find_ids
 from common.job_queue import CDRS, LOAD_CDRS, CdrJob, JobSerializer, NewJob, failed_key, job_key, queue_key
 from common.redis_client import connect
 from common.replay_failed import replay
@@ -97,7 +97,7 @@ def requeue(connection: Any) -> None:
 
 
 def replay_all(connection: Any) -> None:
-    replay(connection, list_failed(connection, Filter(), tidy=True))
+    replay(connection, find_ids(connection, Filter()))
 
 
 SCENARIOS: dict[str, tuple[Callable[[Any, str], list[str]], Callable[[Any], Any]]] = {

@@ -17,7 +17,7 @@ from command_line import POISON, Product, delivery, product
 
 from cdr.audit import actor
 from common.failed_index import index_key, note_failure
-from common.failed_jobs import Failure, Filter, list_failed
+from common.failed_jobs import Failure, Filter, find_ids, list_failed
 from common.job_queue import (
     CDRS,
     FETCH_RECORDINGS,
@@ -234,7 +234,7 @@ def test_jobs_that_fail_again_during_a_replay_are_not_replayed_for_ever(product:
             product.redis.zadd(failed_key(CDRS), {job_id: -1})
             note_failure(product.redis, CDRS, job_id, time.time())
 
-    jobs = list_failed(product.redis, Filter(), tidy=True)
+    jobs = find_ids(product.redis, Filter())
     assert replay(product.redis, jobs, progress=fail_again) == 1200
     assert listed(product) == ids
 
@@ -265,6 +265,15 @@ def test_a_job_that_stock_rq_put_back_is_not_listed(product: Product) -> None:
     assert product.redis.zscore(index_key(CDRS), ids[0]) is None
 
 
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_a_job_that_stock_rq_put_back_is_neither_replayed_nor_discarded(product: Product, verb: str) -> None:
+    ids = add_failed(product, 2)
+    product.redis.zrem(failed_key(CDRS), ids[0])
+    assert product.cdr("failed", verb, "--all").out == "1\n"
+    assert product.redis.exists(job_key(ids[0]))
+    assert product.redis.zcard(index_key(CDRS)) == 0
+
+
 def test_data_that_is_not_ours_is_listed_all_the_same(product: Product) -> None:
     ids = add_failed(product, 2)
     product.redis.hset(job_key(ids[0]), mapping={"data": b"\x80\x04pickle", "meta": b"\x80\x04pickle"})
@@ -285,7 +294,7 @@ def test_discard_deletes_job_and_data(product: Product) -> None:
 
 def test_discard_leaves_a_job_that_somebody_has_replayed_meanwhile(product: Product) -> None:
     ids = add_failed(product, 1)
-    found = list(list_failed(product.redis, Filter()))
+    found = list(find_ids(product.redis, Filter()))
     assert product.cdr("failed", "replay", "--all").out == "1\n"
     assert discard(product.redis, found) == 0
     assert waiting(product) == ids
