@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from receiving import ACCOUNT, ADDRESS, SECRET, deliveries, jobs
 
+from api.admission import MAX_BYTES
+from api.guards import READ_ON_TIMES
 from cdr.bounded_http import HEAD_SECONDS
 from cdr.ports import free_port
 
@@ -120,6 +122,26 @@ def test_other_methods_store_nothing_and_tell_nothing_of_the_secret(
     assert SECRET.encode() not in head
     assert SECRET not in receiver.log.read_text(encoding="utf-8")
     assert jobs(redis_url) == []
+
+
+def test_a_slow_body_over_the_limit_leaves_the_room_to_others(redis_url: str, tmp_path: Path) -> None:
+    limit = MAX_BYTES // READ_ON_TIMES
+    chunk = b"x" * (1 << 20)
+    large = json.dumps({"ivruniqueid": "large", "extra": "y" * 100_000}).encode()
+    with (
+        receiver_process(redis_url, tmp_path, CDR_MAX_BODY_BYTES=str(limit)) as receiver,
+        connected(receiver) as slow,
+        connected(receiver) as other,
+    ):
+        head = f"POST {ADDRESS} HTTP/1.1\r\nHost: receiver.invalid\r\nContent-Length: {MAX_BYTES}\r\n\r\n"
+        slow.sendall(head.encode())
+        for _ in range(MAX_BYTES // len(chunk) - 1):
+            slow.sendall(chunk)
+        other.sendall(request(large))
+        assert received(other, OK).endswith(OK)
+        slow.sendall(chunk)
+        assert b" 413 " in received(slow, b"}").splitlines()[0]
+    assert [each.fields["ivruniqueid"] for each in deliveries(redis_url)] == ["large"]
 
 
 def test_http_1_0_is_answered_and_the_connection_closed(receiver: Receiver) -> None:
