@@ -122,7 +122,7 @@ def _one_connection(client: RedisClient) -> Iterator[Any]:
 
 def _exchange(connection: Any, commands: list[tuple[Any, ...]], replicas: int | None) -> list[Any]:
     """Send commands and return the replies; unless `replicas` is None, once they are on disk here and on so many of these."""
-    waits = [] if replicas is None else [("WAITAOF", 1, replicas, _CONFIRM_SECONDS * 1000)]
+    waits = [] if replicas is None else [("WAITAOF", 1, replicas, int(_CONFIRM_SECONDS * 1000))]
     connection.send_packed_command(connection.pack_commands([*commands, *waits]))
     replies = [connection.read_response() for _ in [*commands, *waits]]
     if replicas is not None:

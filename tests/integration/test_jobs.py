@@ -19,6 +19,8 @@ from receiving import configured
 from rq.exceptions import StopRequested
 
 from cdr.ports import free_port
+from cdr.processes import run_scheduler
+from common import redis_client
 from common.delivery import QuarantinedBody
 from common.errors import ConfigurationError, DatabaseUnavailable, QueueUnavailable
 from common.job_queue import (
@@ -37,7 +39,7 @@ from common.job_queue import (
 from common.postgres import Database
 from common.queue_format import finished_key
 from common.requeue import Moved, move_to_queue
-from worker import context, jobs, leases, queue_worker
+from worker import context, jobs, leases, queue_worker, scheduler
 from worker.bisection import Failed
 from worker.holds import Hold, holders_key, lease_key
 from worker.leases import Renewal
@@ -371,6 +373,33 @@ def test_what_is_set_aside_again_is_queued_once(connection: redis.Redis) -> None
     for _ in range(3):
         jobs._set_aside(LOAD_CDRS, refused)
     assert len(queued(connection, CDRS)) == 1
+
+
+def test_what_a_worker_hands_on_waits_for_as_many_replicas_as_an_acknowledgement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CDR_ACK_REPLICAS", "1")
+    monkeypatch.setattr(redis_client, "_CONFIRM_SECONDS", 0.1)
+    with pytest.raises(QueueUnavailable, match="replicas 0 of 1"):
+        enqueue_once(context.current().redis, recording_jobs([1], 7))
+
+
+def test_what_the_scheduler_hands_on_waits_for_as_many_replicas_as_an_acknowledgement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CDR_ACK_REPLICAS", "1")
+    monkeypatch.setattr(redis_client, "_CONFIRM_SECONDS", 0.1)
+
+    class Handing:
+        def __init__(self, _database: Any, redis: Any) -> None:
+            self.redis = redis
+
+        def run(self) -> None:
+            enqueue_once(self.redis(), recording_jobs([1], 7))
+
+    monkeypatch.setattr(scheduler, "Scheduler", Handing)
+    with pytest.raises(QueueUnavailable, match="replicas 0 of 1"):
+        run_scheduler()
 
 
 def test_recordings_stay_in_the_outbox_while_redis_is_away(database_url: str) -> None:
