@@ -10,7 +10,7 @@ from typing import Any, Self
 from common.errors import TooBusy
 
 MAX_REQUESTS = 2048
-# Counted from the first byte read until the answer: what waits for Redis or the disk is in it.
+# Counted from the first byte read until the answer, as long as it is kept: what waits for Redis or the disk is in it.
 MAX_BYTES = 128 * 1024 * 1024
 DROP_SECONDS = 30.0
 
@@ -52,6 +52,7 @@ class Admitted:
         self._receive = receive
         self._bytes = 0
         self._more = True
+        self._keeps = True
 
     def __enter__(self) -> Self:
         self._admission.enter()
@@ -64,13 +65,19 @@ class Admitted:
     async def __call__(self) -> Any:
         """Receive the next message; raises TooBusy when its bytes are too many for now."""
         message = await self._next()
-        self.take(len(message.get("body", b"")))
+        if self._keeps:
+            self.take(len(message.get("body", b"")))
         return message
 
     def take(self, size: int) -> None:
         """Count bytes that the request holds besides those received; raises TooBusy."""
         self._admission.take(size, self._bytes)
         self._bytes += size
+
+    def let_go(self) -> None:
+        """Give back what was counted and count no more: nothing of the body is kept, and what comes yet is dropped."""
+        self._admission.bytes -= self._bytes
+        self._bytes, self._keeps = 0, False
 
     async def drop_rest(self, limit: int) -> None:
         """Read on and drop the rest of a refused body, `limit` bytes at most and while it comes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -44,8 +45,8 @@ def _digest(secret: str) -> bytes:
     return sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-async def read_whole_body(scope: Any, receive: Any, limit: int) -> bytes:
-    """Return the request's body as it came, at most `limit` bytes.
+async def read_whole_body(scope: Any, receive: Any, limit: int, let_go: Callable[[], None]) -> bytes:
+    """Return the request's body as it came, at most `limit` bytes; `let_go` is called when nothing of it is kept any more.
 
     Raises TooLarge, TooSlow or SenderGone.
     """
@@ -55,7 +56,7 @@ async def read_whole_body(scope: Any, receive: Any, limit: int) -> bytes:
         raise TooLarge(f"the body has {int(declared)} bytes, the limit is {limit}")
     try:
         async with asyncio.timeout(READ_SECONDS):
-            return await _read(receive, limit)
+            return await _read(receive, limit, let_go)
     except TimeoutError:
         raise TooSlow(f"the body did not end within {READ_SECONDS} s") from None
 
@@ -68,7 +69,7 @@ def header(scope: Any, name: bytes) -> bytes | None:
     return None
 
 
-async def _read(receive: Any, limit: int) -> bytes:
+async def _read(receive: Any, limit: int, let_go: Callable[[], None]) -> bytes:
     chunks: list[bytes] = []
     size, more = 0, True
     while more and size <= READ_ON_TIMES * limit:
@@ -80,6 +81,10 @@ async def _read(receive: Any, limit: int) -> bytes:
         size += len(chunk)
         if size <= limit:
             chunks.append(chunk)
+        else:
+            # The answer waits for the sender, for 30 s at most, and others must not wait for the room.
+            chunks.clear()
+            let_go()
     if size > limit:
         raise TooLarge(f"the body has more than {limit} bytes")
     return b"".join(chunks)

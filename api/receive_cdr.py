@@ -90,9 +90,9 @@ class ReceiveCdr:
             failure = Unreadable(f"the receiver failed at it: {type(error).__name__}")
             return render(*await self._reject(post, declared_format(scope), failure))
 
-    async def _read(self, scope: Any, receive: Any) -> bytes:
+    async def _read(self, scope: Any, request: Admitted) -> bytes:
         if scope["method"] == "POST":
-            return await read_whole_body(scope, receive, self._limit)
+            return await read_whole_body(scope, request, self._limit, request.let_go)
         return kept_query(scope)
 
     async def _take(self, post: Post, scope: Any, request: Admitted) -> tuple[Answer, str]:

@@ -93,9 +93,7 @@ def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tal
     """Replay the bodies that are meant, at most `rate` a second; what was done before an error stays done."""
     tally = Tally()
     settings, largest = load(RedisSettings), load(BodySettings).max_body_bytes
-    connection = connect(
-        settings.redis_url.get_secret_value(), timeout_seconds=5, retries=0, ack_level=settings.ack_level
-    )
+    connection = connect(settings.redis_url.get_secret_value(), 5, 0, settings.ack_level, settings.ack_replicas)
     with opened_database("quarantine") as database:
         _require(database, wanted.ids)
         with audited("quarantine replay", {**asdict(wanted), "limit": limit}) as tell:

@@ -105,6 +105,7 @@ def run_scheduler() -> int:
     redis = load(RedisSettings)
     redis_url = redis.redis_url.get_secret_value()
     Scheduler(
-        lambda: Database(database_url, "cdr scheduler"), lambda: connect(redis_url, ack_level=redis.ack_level)
+        lambda: Database(database_url, "cdr scheduler"),
+        lambda: connect(redis_url, ack_level=redis.ack_level, ack_replicas=redis.ack_replicas),
     ).run()
     return 0

@@ -24,6 +24,7 @@ from common.queue_format import (
     JOB_ID,
     QUEUES_KEY,
     failed_key,
+    finished_key,
     first_seen_key,
     intermediate_key,
     job_key,
@@ -32,6 +33,7 @@ from common.queue_format import (
     timestamp,
 )
 from common.redis_client import read_hash
+from common.requeue import QUEUE_ONCE
 
 # Whoever works on queues needs their keys too, and finds them here with the rest of the contract.
 __all__ = [
@@ -215,6 +217,16 @@ class NewJob:
             ("RPUSH", queue_key(self.queue), self.job_id),
             ("SADD", QUEUES_KEY, queue_key(self.queue)),
         ]
+
+    def commands_once(self) -> list[tuple[Any, ...]]:
+        """Return commands as `commands` does, which change nothing when the job is queued, at work or failed already.
+
+        For a job whose id is derived from what it holds, so that it is the same however often it is queued.
+        """
+        queue = queue_key(self.queue)
+        seen, finished = first_seen_key(self.queue, self.job_id), finished_key(self.queue)
+        keys = [job_key(self.job_id), queue, QUEUES_KEY, seen, finished]
+        return [("EVAL", QUEUE_ONCE, len(keys), *keys, self.job_id, *_flatten(self._hash()))]
 
     def scheduled_commands(self, scheduled_key: str, due: float) -> list[tuple[Any, ...]]:
         """Return the Redis commands that keep the job until `due`, in seconds since the epoch."""

@@ -22,6 +22,7 @@ RedisClient: TypeAlias = Any
 CONNECT_SECONDS = 5
 # How long Redis may take to have a write on disk before it counts as not confirmed.
 _CONFIRM_SECONDS = 5
+_SMALL_WRITE = ("SET", "cdr:confirmed", "1")
 _RETRIES = 3
 
 
@@ -60,11 +61,15 @@ def translated_async() -> Iterator[None]:
 
 
 def connect(
-    url: str, timeout_seconds: float | None = 15, retries: int = _RETRIES, ack_level: str = "fsync"
+    url: str,
+    timeout_seconds: float | None = 15,
+    retries: int = _RETRIES,
+    ack_level: str = "fsync",
+    ack_replicas: int = 0,
 ) -> RedisClient:
     """Return a client with a connection pool, for workers and commands; replies are bytes.
 
-    `ack_level` is for `commit`. Commands are tried again after a broken connection, so use it only for what may happen twice. With no `retries` a
+    `ack_level` and `ack_replicas` are for `commit`. Commands are tried again after a broken connection, so use it only for what may happen twice. With no `retries` a
     server that says nothing is given up after the timeout, once.
     """
     # A Unix socket has no peer that could vanish without a word, and redis-py takes no word on keepalives for it.
@@ -76,36 +81,58 @@ def connect(
         health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries),
     )
-    client.ack_level = ack_level
+    client.ack_level, client.ack_replicas = ack_level, ack_replicas
     return client
 
 
 def commit(client: RedisClient, writes: Sequence[tuple[Any, ...]]) -> None:
     """Carry out all commands or none, once, and return when they are durable at the client's level.
 
-    For what another system forgets once Redis has it. Raises QueueUnavailable when that is not certain.
+    For what another system forgets once Redis has it. Raises QueueUnavailable when that is not certain. Then, and before the
+    first time, Redis has to confirm a small write before it gets anything: whoever was not told that it has the commands
+    gives them again, for as long as it cannot tell.
     """
-    commands: list[tuple[Any, ...]] = [("MULTI",), *writes, ("EXEC",)]
     to_disk = getattr(client, "ack_level", "fsync") == "fsync"
-    if to_disk:
-        # It tells of the writes of its own connection only, and a pipeline would take another one from the pool.
-        commands.append(("WAITAOF", 1, 0, _CONFIRM_SECONDS * 1000))
-    with translated():
-        connection = client.connection_pool.get_connection()
-        try:
-            connection.send_packed_command(connection.pack_commands(commands))
-            replies = [connection.read_response() for _ in commands]
-        except BaseException:
-            # Replies may still be on their way to whoever takes the connection next.
-            connection.disconnect()
-            raise
-        finally:
-            client.connection_pool.release(connection)
-    if to_disk and replies.pop()[0] < 1:
-        raise QueueUnavailable(f"Redis did not confirm in {_CONFIRM_SECONDS} s that the write is on disk")
-    refused = [reply for reply in replies[-1] if isinstance(reply, redis.RedisError)]
+    confirms, client.confirms = getattr(client, "confirms", False), False
+    replicas = getattr(client, "ack_replicas", 0)
+    with translated(), _one_connection(client) as connection:
+        if to_disk and not confirms:
+            _exchange(connection, [_SMALL_WRITE], replicas)
+        commands: list[tuple[Any, ...]] = [("MULTI",), *writes, ("EXEC",)]
+        results = _exchange(connection, commands, replicas if to_disk else None)[-1]
+    refused = [result for result in results if isinstance(result, redis.RedisError)]
     if refused:
         raise QueueUnavailable(f"Redis refused a write: {refused[0]}")
+    client.confirms = True
+
+
+@contextmanager
+def _one_connection(client: RedisClient) -> Iterator[Any]:
+    """Lend one connection of the client: WAITAOF tells of the writes of its own only, and a pipeline takes any."""
+    connection = client.connection_pool.get_connection()
+    try:
+        yield connection
+    except BaseException:
+        # Replies may still be on their way to whoever takes the connection next.
+        connection.disconnect()
+        raise
+    finally:
+        client.connection_pool.release(connection)
+
+
+def _exchange(connection: Any, commands: list[tuple[Any, ...]], replicas: int | None) -> list[Any]:
+    """Send commands and return the replies; unless `replicas` is None, once they are on disk here and on so many of these."""
+    waits = [] if replicas is None else [("WAITAOF", 1, replicas, int(_CONFIRM_SECONDS * 1000))]
+    connection.send_packed_command(connection.pack_commands([*commands, *waits]))
+    replies = [connection.read_response() for _ in [*commands, *waits]]
+    if replicas is not None:
+        here, elsewhere = replies.pop()
+        if here < 1 or elsewhere < replicas:
+            raise QueueUnavailable(
+                f"Redis did not confirm in {_CONFIRM_SECONDS} s that the write is on disk "
+                f"(local {here} of 1, replicas {elsewhere} of {replicas})"
+            )
+    return replies
 
 
 def connect_async(url: str, timeout_seconds: float = 2) -> RedisClient:

@@ -35,6 +35,20 @@ local function to_queue(id, queue, push, now)
 end
 """
 
+# KEYS: the job, its queue's list, the set of queues, the mark that says when it was first seen taken, the finished jobs.
+# ARGV: id, fields and values of the job. A job that is there already stays in the one place where it is, so that whoever was
+# not told that it is there may queue it again. One that is finished only waits to be forgotten.
+QUEUE_ONCE = """
+local key, queue, queues, first_seen, finished = unpack(KEYS)
+if redis.call('HEXISTS', key, 'data') == 1 and redis.call('HGET', key, 'status') ~= 'finished' then return 0 end
+redis.call('RPUSH', queue, ARGV[1])
+redis.call('DEL', key, first_seen)
+redis.call('ZREM', finished, ARGV[1])
+redis.call('HSET', key, unpack(ARGV, 2))
+redis.call('SADD', queues, queue)
+return 1
+"""
+
 # KEYS: the sorted set the jobs come from, its index or the set itself, the queue's list, the set of queues. A job whose
 # data is gone only leaves the sets.
 _MOVE_EACH = """

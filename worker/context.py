@@ -44,7 +44,9 @@ class Context:
     def redis(self) -> RedisClient:
         """A Redis client."""
         settings = load(RedisSettings)
-        return connect(settings.redis_url.get_secret_value(), ack_level=settings.ack_level)
+        return connect(
+            settings.redis_url.get_secret_value(), ack_level=settings.ack_level, ack_replicas=settings.ack_replicas
+        )
 
     @cached_property
     def recordings(self) -> Recordings:

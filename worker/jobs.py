@@ -32,7 +32,7 @@ from worker import context
 from worker.bisection import Failed
 from worker.fetch_recording import fetch_recordings as fetch
 from worker.load_cdrs import gather, load, load_all
-from worker.outbox import enqueue, work_off
+from worker.outbox import enqueue_once, work_off
 from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.put_off import put_off
 from worker.quarantine import keep
@@ -152,7 +152,7 @@ def _set_aside(function: str, refused: list[Failed]) -> None:
     if not items:
         return
     jobs = [NewJob(CDRS, function, ([item],), "set aside", _key(item)) for item in items]
-    enqueue(context.current().redis, jobs)
+    enqueue_once(context.current().redis, jobs)
     _log.warning("set aside", count=len(jobs), first=str(refused[0].error))
 
 

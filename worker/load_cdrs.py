@@ -2,7 +2,7 @@
 
 Running a batch twice changes nothing: a delivery has an id of its own and counts once. A CDR that cannot be loaded is
 found by halving the batch, so that its neighbours are loaded. Whether it or the database is to blame for a failure that
-may be either's, such as a time-out, a control CDR tells: loaded in the same way, and taken back.
+may be either's, such as a time-out, a control CDR tells: loaded and merged in the same way, and taken back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from common.cdr import Cdr
@@ -92,13 +92,26 @@ def load_all(database: Database, records: list[Record], knowledge: Knowledge) ->
 def check_database(database: Database, knowledge: Knowledge, time_raw: int | None) -> None:
     """Load a harmless CDR of the same time as one that failed, into the same partition, and take it back.
 
-    Raises DatabaseUnavailable or DatabaseNotReady when even that cannot be done, and so the one that failed may be as good.
+    Its second and third delivery are merged into it, because what failed may have been the merge; the third makes the second
+    needless. Raises DatabaseUnavailable or DatabaseNotReady when any of it cannot be done, and so the one that failed may be
+    as good.
     """
-    fields = {"ivruniqueid": uuid4().hex} | ({} if time_raw is None else {"time": time_raw})
-    control = Delivery(uuid4().hex, 0, time.time_ns() // 1000, "control", "json", fields)
+    first, second, third = _control_deliveries(time_raw)
     # A refusal is an answer too: of a rule of the user's that a CDR of no account of theirs breaks.
     with suppress(Permanent, Rejected), database.transaction(IN_DOUBT, keep=False) as cursor:
-        _load_together(cursor, [Record(enrich([control], knowledge), [control])], knowledge)
+        for deliveries in ([first, second], [third]):
+            _load_together(cursor, [Record(enrich(deliveries[:1], knowledge), deliveries)], knowledge)
+            cursor.execute(statement("worker", "clear_incoming"))
+
+
+def _control_deliveries(time_raw: int | None) -> list[Delivery]:
+    """Make deliveries of one CDR that say all the same; it names a recording, so that every table is written to."""
+    call_id = uuid4().hex
+    fields: dict[str, Any] = {"ivruniqueid": call_id, "record": f"https://control.invalid/{call_id}"}
+    if time_raw is not None:
+        fields["time"] = time_raw
+    now = time.time_ns() // 1000
+    return [Delivery(uuid4().hex, 0, now + later, "control", "json", fields) for later in range(3)]
 
 
 def _load_all(database: Database, records: list[Record], knowledge: Knowledge, *, in_doubt: bool = False) -> None:

@@ -6,6 +6,7 @@ Run right after each load, and again and again by the scheduler, which finds wha
 from __future__ import annotations
 
 import time
+from hashlib import sha256
 
 from common.job_queue import FETCH_RECORDINGS, RECORDINGS, NewJob
 from common.postgres import FOLDING, Database, statement
@@ -37,7 +38,7 @@ def work_off(database: Database, connection: RedisClient, seconds: float | None 
 def queue_waiting_recordings(database: Database, connection: RedisClient, seconds: float = PASS_SECONDS) -> int:
     """Queue a job for every recording that waits in the outbox, for so many seconds, and return how many there were.
 
-    The jobs are in Redis before the outbox forgets them: a crash in between queues them twice, which fetches once.
+    The jobs are in Redis before the outbox forgets them, and are the same however often that is begun.
     """
     total = 0
     ends_at = time.monotonic() + seconds
@@ -50,22 +51,36 @@ def queue_waiting_recordings(database: Database, connection: RedisClient, second
                 return total
             # Were this commit lost, the recordings would be queued again, which fetches once: it need not wait for the disk.
             cursor.execute("SET LOCAL synchronous_commit = off")
-            recording_ids = [recording_id for _, ids in rows for recording_id in ids]
-            enqueue(connection, recording_jobs(recording_ids))
+            enqueue_once(connection, [job for outbox_id, ids in rows for job in recording_jobs(ids, outbox_id)])
             cursor.execute(statement("worker", "delete_outbox"), {"outbox_ids": [row[0] for row in rows]})
-        total += len(recording_ids)
+        total += sum(len(ids) for _, ids in rows)
         if time.monotonic() >= ends_at:
             return total
 
 
-def recording_jobs(recording_ids: list[int]) -> list[NewJob]:
-    """Return the jobs that fetch these recordings, up to 32 in each."""
+def recording_jobs(recording_ids: list[int], outbox_id: int) -> list[NewJob]:
+    """Return the jobs that fetch the recordings of one entry of the outbox, up to 32 in each, the same at every call."""
     batches = [
         recording_ids[start : start + RECORDINGS_A_JOB] for start in range(0, len(recording_ids), RECORDINGS_A_JOB)
     ]
-    return [NewJob(RECORDINGS, FETCH_RECORDINGS, (batch,), f"fetch {len(batch)}") for batch in batches]
+    return [recording_job(batch, _job_id(outbox_id, place, batch)) for place, batch in enumerate(batches)]
+
+
+def recording_job(recording_ids: list[int], job_id: str) -> NewJob:
+    """Return the job that fetches these recordings."""
+    return NewJob(RECORDINGS, FETCH_RECORDINGS, (recording_ids,), f"fetch {len(recording_ids)}", job_id)
+
+
+def _job_id(outbox_id: int, place: int, recording_ids: list[int]) -> str:
+    # With what it holds, because a database restored from a backup gives the ids of its outbox a second time.
+    return sha256(f"{outbox_id}-{place}-{recording_ids}".encode()).hexdigest()[:32]
 
 
 def enqueue(connection: RedisClient, jobs: list[NewJob]) -> None:
     """Queue jobs, all or none, and return once they are as safe as an acknowledged CDR; raises QueueUnavailable."""
     commit(connection, [command for job in jobs for command in job.commands()])
+
+
+def enqueue_once(connection: RedisClient, jobs: list[NewJob]) -> None:
+    """Queue as `enqueue` does jobs whose ids come from what they hold; one that is there already stays where it is."""
+    commit(connection, [command for job in jobs for command in job.commands_once()])

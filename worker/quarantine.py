@@ -52,10 +52,10 @@ def _check_database(database: Database) -> None:
 
 
 def _rows(bodies: list[QuarantinedBody]) -> list[dict[str, object]]:
-    """Return the rows, in the order of their key so that two workers do not block each other."""
+    """Return the rows, in the order of their key so that two workers do not block each other, then of their receipt."""
     return sorted(
         ({"sha256": sha256(body.body).digest(), "body": body.body, **_columns(body)} for body in bodies),
-        key=lambda row: (row["account"], row["sha256"]),
+        key=lambda row: (row["account"], row["sha256"], row["received_at"]),
     )
 
 

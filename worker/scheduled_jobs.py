@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from uuid import uuid4
 
 from common.job_queue import QUEUES, NewJob, scheduled_key
 from common.redis_client import RedisClient, commit
 from common.requeue import move_due_to_queue
-from worker.outbox import recording_jobs
+from worker.outbox import recording_job
 
 _MOVED_AT_ONCE = 500
 
@@ -21,8 +22,8 @@ def schedule(connection: RedisClient, job: NewJob, due: datetime) -> None:
 def schedule_recordings(connection: RedisClient, retries: Iterable[tuple[int, datetime]]) -> None:
     """Schedule recordings that were not there yet, each in a job of its own."""
     for recording_id, due in retries:
-        for job in recording_jobs([recording_id]):
-            schedule(connection, job, due)
+        # Not under the id of an earlier try, which may be the job that runs at this moment.
+        schedule(connection, recording_job([recording_id], uuid4().hex), due)
 
 
 def move_due_jobs(connection: RedisClient) -> int:

@@ -60,6 +60,12 @@ def test_a_service_is_given_every_setting_that_it_reads_and_none_that_is_none(se
     assert {name for name in given if name.startswith("CDR_")} <= every_name() | SET_BY_COMPOSE
 
 
+@pytest.mark.parametrize("service", ["receiver", "worker", "recorder", "hooks", "scheduler", "doctor"])
+def test_whoever_hands_something_on_to_redis_is_told_how_safe_that_has_to_be(service: str) -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    assert {"CDR_ACK_LEVEL", "CDR_ACK_REPLICAS"} <= set(compose["services"][service]["environment"])
+
+
 def test_the_doctor_is_told_and_sees_what_the_others_are_told_and_see() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
     doctor = services.pop("doctor")

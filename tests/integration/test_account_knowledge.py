@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from loading import TIME, Loader, delivery, execute, leg, select
@@ -11,6 +11,7 @@ from common.delivery import QuarantinedBody
 from common.settings import AccountDefaults
 from worker import accounts, extension_directory
 from worker.accounts import Account
+from worker.kept_bodies import mark
 from worker.quarantine import keep
 
 
@@ -162,6 +163,37 @@ def test_a_job_that_runs_twice_does_not_count_up(loader: Loader, database_url: s
     for _ in range(2):
         keep(loader.database, [body(1_000_000)])
     assert kept(database_url)[0]["received_count"] == 1
+
+
+def test_a_job_of_many_receipts_that_runs_twice_does_not_count_up(loader: Loader, database_url: str) -> None:
+    receipts = [body(number * 1_000_000) for number in (3, 1, 4, 2)]
+    for _ in range(2):
+        keep(loader.database, receipts)
+    assert kept(database_url)[0]["received_count"] == 4
+
+
+@pytest.mark.parametrize("decision", ["replayed", "discarded"])
+def test_a_job_that_runs_again_does_not_undo_what_a_person_decided(
+    loader: Loader, database_url: str, decision: Literal["replayed", "discarded"]
+) -> None:
+    receipts = [body(number * 1_000_000) for number in (1, 2, 3)]
+    keep(loader.database, receipts)
+    mark(loader.database, [kept(database_url)[0]["quarantine_id"]], decision)
+    keep(loader.database, receipts)
+    assert kept(database_url)[0]["status"] == decision
+
+    keep(loader.database, [body(4_000_000, reason="not_a_cdr", error="another")])
+    [row] = kept(database_url)
+    told = (row["status"], row["received_count"], row["reason"], row["error"])
+    assert told == ("kept", 4, "not_a_cdr", "another")
+
+
+def test_an_earlier_receipt_that_comes_late_counts_and_decides_nothing(loader: Loader, database_url: str) -> None:
+    keep(loader.database, [body(2_000_000, error="the later")])
+    mark(loader.database, [kept(database_url)[0]["quarantine_id"]], "discarded")
+    keep(loader.database, [body(1_000_000, error="the earlier")])
+    [row] = kept(database_url)
+    assert (row["status"], row["received_count"], row["error"]) == ("discarded", 2, "the later")
 
 
 def test_the_same_body_of_another_account_is_kept_too(loader: Loader, database_url: str) -> None:

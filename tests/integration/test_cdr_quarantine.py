@@ -316,7 +316,7 @@ def test_discarded_bodies_are_listed_no_more_and_come_back_when_they_are_sent_ag
     assert product.cdr("quarantine", "discard", str(kept[0])) == (0, "1\n", "")
     assert listed(product) == kept[1:]
     assert product.cdr("quarantine", "discard", str(kept[0])) == (0, "0\n", "")
-    keep_body(product, "1")
+    keep_body(product, "1", received_at_us=RECEIVED_AT_US + 1_000_000)
     assert listed(product) == kept
 
 
@@ -334,3 +334,14 @@ def test_a_rate_spreads_the_bodies_over_time(product: Product) -> None:
     started = time.monotonic()
     assert product.cdr("quarantine", "replay", "--all", "--rate", "10", "--json").json["replayed"] == 3
     assert 0.2 <= time.monotonic() - started < 10
+
+
+def test_a_body_counts_as_replayed_only_on_as_many_disks_as_an_acknowledgement_asks_for(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDR_ACK_REPLICAS", "1")
+    monkeypatch.setattr("common.redis_client._CONFIRM_SECONDS", 0.1)
+    kept = keep_body(product, json.dumps(CDR))
+    done = product.cdr("quarantine", "replay", str(kept))
+    assert (done.exit_code != 0, statuses(product)) == (True, {kept: "kept"})
+    assert "replicas 0 of 1" in done.err

@@ -215,6 +215,17 @@ def test_refusing_everybody(work: Work, cause: str) -> None:
     work.await_rows()
 
 
+@pytest.mark.parametrize("privilege", ["INSERT ON cdr.deliveries", "UPDATE ON cdr.cdrs", "INSERT ON cdr.recordings"])
+def test_refusing_what_only_some_deliveries_need(work: Work, privilege: str) -> None:
+    work.server.run(f"REVOKE {privilege} FROM {ROLE}")
+    work.queue("before", record="https://records.invalid/1.mp3")
+    work.await_put_back()
+    work.await_put_back()
+    work.server.run(f"GRANT {privilege} TO {ROLE}")
+    until(lambda: work.server.query("SELECT delivery_count FROM cdr.cdrs") == [(2,)])
+    work.await_rows()
+
+
 @contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
     """Mount a small disk on a folder where this process may; tell whether it did."""

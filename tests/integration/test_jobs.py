@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from typing import Any
 import pytest
 import redis
 from loading import delivery, execute, leg, select
+from receiving import configured
 from rq.exceptions import StopRequested
 
 from cdr.ports import free_port
+from cdr.processes import run_scheduler
+from common import redis_client
 from common.delivery import QuarantinedBody
 from common.errors import ConfigurationError, DatabaseUnavailable, QueueUnavailable
 from common.job_queue import (
@@ -33,11 +37,13 @@ from common.job_queue import (
     queue_key,
 )
 from common.postgres import Database
+from common.queue_format import finished_key
 from common.requeue import Moved, move_to_queue
-from worker import context, jobs, leases, queue_worker
+from worker import context, jobs, leases, queue_worker, scheduler
+from worker.bisection import Failed
 from worker.holds import Hold, holders_key, lease_key
 from worker.leases import Renewal
-from worker.outbox import enqueue, work_off
+from worker.outbox import enqueue, enqueue_once, queue_waiting_recordings, recording_jobs, work_off
 from worker.queue_worker import CdrWorker
 from worker.scheduled_jobs import move_due_jobs, schedule, schedule_recordings, scheduled_key
 from worker.sweep import seen_key, sweep
@@ -308,6 +314,92 @@ def test_recordings_that_wait_are_queued_32_in_a_job(connection: redis.Redis, da
     assert work_off(database, connection) == 70
     database.close()
     assert (len(queued(connection, RECORDINGS)), select(database_url, "SELECT FROM cdr.outbox")) == (3, [])
+
+
+def test_a_redis_that_cannot_confirm_gets_no_recordings_however_often_it_is_tried(
+    connection: redis.Redis, redis_url: str, database_url: str
+) -> None:
+    execute(database_url, "INSERT INTO cdr.outbox (kind, recording_ids) VALUES ('recordings', %s)", list(range(64)))
+    with closing(Database(database_url, "test")) as database:
+        with configured(redis_url, appendonly="no"):
+            for _ in range(5):
+                with pytest.raises(QueueUnavailable):
+                    work_off(database, connection)
+            assert queued(connection, RECORDINGS) == []
+        assert work_off(database, connection) == 64
+    assert (len(queued(connection, RECORDINGS)), select(database_url, "SELECT FROM cdr.outbox")) == (2, [])
+
+
+def test_recordings_whose_outbox_does_not_forget_them_are_queued_once(
+    connection: redis.Redis, database_url: str
+) -> None:
+    execute(database_url, "INSERT INTO cdr.outbox (kind, recording_ids) VALUES ('recordings', %s)", list(range(64)))
+    execute(database_url, "CREATE RULE forget_nothing AS ON DELETE TO cdr.outbox DO INSTEAD NOTHING")
+    with closing(Database(database_url, "test")) as database:
+        for _ in range(3):
+            queue_waiting_recordings(database, connection, 0)
+    assert len(queued(connection, RECORDINGS)) == len(set(queued(connection, RECORDINGS))) == 2
+
+
+def test_an_outbox_that_begins_to_count_anew_queues_what_it_holds(connection: redis.Redis) -> None:
+    first, second = recording_jobs([1], 7), recording_jobs([2], 7)
+    enqueue_once(connection, first + second)
+    assert len(queued(connection, RECORDINGS)) == 2
+
+
+def test_a_job_that_is_queued_again_stays_in_its_place(connection: redis.Redis) -> None:
+    [job] = recording_jobs([1], 7)
+    enqueue_once(connection, [job])
+    connection.lpop(queue_key(RECORDINGS))
+    connection.zadd(failed_key(RECORDINGS), {job.job_id: -1})
+    enqueue_once(connection, [job])
+    assert queued(connection, RECORDINGS) == []
+
+
+def test_a_job_that_is_done_and_not_yet_forgotten_is_queued_again_for_good(connection: redis.Redis) -> None:
+    [job] = recording_jobs([1], 7)
+    enqueue_once(connection, [job])
+    connection.lpop(queue_key(RECORDINGS))
+    connection.hset(job_key(job.job_id), "status", "finished")
+    connection.expire(job_key(job.job_id), 60)
+    connection.zadd(finished_key(RECORDINGS), {job.job_id: 1})
+    enqueue_once(connection, [job])
+    assert len(queued(connection, RECORDINGS)) == 1
+    assert (connection.ttl(job_key(job.job_id)), connection.zcard(finished_key(RECORDINGS))) == (-1, 0)
+
+
+def test_what_is_set_aside_again_is_queued_once(connection: redis.Redis) -> None:
+    refused = [Failed([delivery(leg("a"), delivery_id="a" * 32)], DatabaseUnavailable("made to fail"))]
+    for _ in range(3):
+        jobs._set_aside(LOAD_CDRS, refused)
+    assert len(queued(connection, CDRS)) == 1
+
+
+def test_what_a_worker_hands_on_waits_for_as_many_replicas_as_an_acknowledgement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CDR_ACK_REPLICAS", "1")
+    monkeypatch.setattr(redis_client, "_CONFIRM_SECONDS", 0.1)
+    with pytest.raises(QueueUnavailable, match="replicas 0 of 1"):
+        enqueue_once(context.current().redis, recording_jobs([1], 7))
+
+
+def test_what_the_scheduler_hands_on_waits_for_as_many_replicas_as_an_acknowledgement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CDR_ACK_REPLICAS", "1")
+    monkeypatch.setattr(redis_client, "_CONFIRM_SECONDS", 0.1)
+
+    class Handing:
+        def __init__(self, _database: Any, redis: Any) -> None:
+            self.redis = redis
+
+        def run(self) -> None:
+            enqueue_once(self.redis(), recording_jobs([1], 7))
+
+    monkeypatch.setattr(scheduler, "Scheduler", Handing)
+    with pytest.raises(QueueUnavailable, match="replicas 0 of 1"):
+        run_scheduler()
 
 
 def test_recordings_stay_in_the_outbox_while_redis_is_away(database_url: str) -> None:

@@ -13,8 +13,9 @@ import pytest
 from command_line import Product, delivery, product
 from loading import Loader, execute, leg, select
 from loading import delivery as made_now
+from msgspec.structs import replace
 
-from common.delivery import QuarantinedBody
+from common.delivery import Delivery, QuarantinedBody
 from common.errors import DatabaseNotReady, DatabaseUnavailable
 from common.job_queue import CDRS, KEEP_BODIES, LOAD_CDRS, NewJob, failed_key, queue_key, scheduled_key
 from common.postgres import Database, Limits
@@ -29,12 +30,12 @@ SHORT = Limits(statement_seconds=0.5, lock_seconds=0.3)
 BAD = "0500000666"
 
 
-def raise_on(condition: str, sqlstate: str, table: str = "cdr.cdrs") -> str:
+def raise_on(condition: str, sqlstate: str, table: str = "cdr.cdrs", event: str = "INSERT") -> str:
     """Return statements that make the database fail on some rows with a code of our choice."""
     return (
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         f" IF {condition} THEN RAISE EXCEPTION 'made to fail' USING ERRCODE = '{sqlstate}'; END IF; RETURN new; END $$;"
-        f" CREATE TRIGGER fail BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION fail()"
+        f" CREATE TRIGGER fail BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION fail()"
     )
 
 
@@ -213,6 +214,63 @@ def test_what_everybody_meets_is_waited_for_as_a_whole(product: Product, sqlstat
     assert (product.count("cdr.cdrs"), failures(product)) == (20, 0)
 
 
+# What is written when a delivery of a CDR that has a row arrives: the event and the table, and which delivery meets it.
+MERGES = {
+    "deliveries are kept": ("INSERT", "cdr.deliveries", 2),
+    "rows are replaced": ("UPDATE", "cdr.cdrs", 2),
+    "a delivery comes to make no difference": ("UPDATE", "cdr.deliveries", 3),
+}
+
+
+def again(number: int, delivery_number: int, **fields: Any) -> Delivery:
+    """Make a further delivery of a CDR, the second, the third and so on."""
+    first = delivery(number, **fields)
+    delivery_id = f"{1000 * delivery_number + number:032x}"
+    return replace(first, delivery_id=delivery_id, received_at_us=first.received_at_us + delivery_number)
+
+
+EACH_DECISION = ["42501", "55P03", "57014"]
+EVERY_MERGE = [("deliveries are kept", code) for code in IN_DOUBT] + [
+    (what, code) for what in MERGES for code in EACH_DECISION if what != "deliveries are kept"
+]
+
+
+@pytest.mark.parametrize(("what", "sqlstate"), EVERY_MERGE)
+def test_what_every_merge_meets_is_waited_for_as_a_whole(product: Product, what: str, sqlstate: str) -> None:
+    event, table, met_by = MERGES[what]
+    for before in range(1, met_by):
+        product.enqueue([again(number, before) for number in range(20)])
+        product.work()
+    product.run(raise_on("true", sqlstate, table, event))
+    product.enqueue([again(number, met_by) for number in range(20)])
+    product.worker().work(burst=True, max_jobs=2, logging_level="CRITICAL")
+    assert (product.redis.llen(queue_key(CDRS)), scheduled(product), failures(product)) == (1, 0, 0)
+
+    product.run(MEND)
+    product.work()
+    assert product.query("SELECT DISTINCT delivery_count FROM cdr.cdrs") == [(met_by,)]
+    assert failures(product) == 0
+
+
+@pytest.mark.parametrize("sqlstate", EACH_DECISION)
+def test_a_merge_in_doubt_waits_by_itself_while_others_merge(product: Product, sqlstate: str) -> None:
+    product.enqueue([delivery(number) for number in range(20)])
+    product.work()
+    product.run(raise_on("new.fields->>'did' = '666'", sqlstate, "cdr.deliveries"))
+    product.enqueue([again(number, 2, **({"did": "666"} if number == 7 else {})) for number in range(20)])
+    product.work()
+    assert (scheduled(product), failures(product)) == (1, 0)
+    assert product.query("SELECT count(*) FROM cdr.cdrs WHERE delivery_count = 2") == [(19,)]
+
+
+@pytest.mark.parametrize("sqlstate", EACH_DECISION)
+def test_what_every_recording_meets_is_waited_for_as_a_whole(product: Product, sqlstate: str) -> None:
+    product.run(raise_on("true", sqlstate, "cdr.recordings"))
+    product.enqueue([delivery(number, record=f"https://records.invalid/{number}") for number in range(20)])
+    product.worker().work(burst=True, max_jobs=2, logging_level="CRITICAL")
+    assert (product.redis.llen(queue_key(CDRS)), scheduled(product), failures(product)) == (1, 0, 0)
+
+
 def test_a_cdr_that_stays_in_doubt_is_set_aside_after_six_tries_and_after_a_replay_has_six_more(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,8 +327,8 @@ def test_a_cdr_on_which_a_trigger_hangs_is_found_in_eleven_waits(
     with counted(monkeypatch) as merges:
         not_loaded = hasty.try_to_load(made_now(leg(f"c{number}")) for number in range(1000))
     assert (calls_of(not_loaded.held), not_loaded.refused) == (["c617"], [])
-    # Those that load, those that hang, and after each of these a control CDR.
-    assert len(merges) <= 1 + 20 + 11
+    # Those that load, those that hang, and after each of these a control CDR, which is loaded and then merged into.
+    assert len(merges) <= 1 + 20 + 2 * 11
     assert len(select(database_url, "SELECT FROM cdr.cdrs")) == 999
 
 
@@ -295,7 +353,7 @@ def test_when_too_much_hangs_the_rest_waits_for_a_turn_of_its_own(
     with counted(monkeypatch) as merges:
         not_loaded = hasty.try_to_load(made_now(leg(f"c{number}")) for number in range(64))
     assert sorted(calls_of(not_loaded.held)) == sorted(f"c{number}" for number in range(64))
-    assert len(merges) <= 2 * 4
+    assert len(merges) <= 4 + 2 * 4
 
 
 def test_parts_that_wait_for_their_turn_are_jobs_and_load_in_the_end(
@@ -425,7 +483,8 @@ def test_an_item_that_is_no_body_costs_itself(product: Product) -> None:
 
 def test_the_control_leaves_nothing(loader: Loader, database_url: str) -> None:
     load_cdrs.check_database(loader.database, loader.knowledge, 1_790_000_000)
-    assert [len(select(database_url, f"SELECT FROM cdr.{table}")) for table in ("cdrs", "outbox")] == [0, 0]
+    tables = ("cdrs", "deliveries", "recordings", "outbox")
+    assert [len(select(database_url, f"SELECT FROM cdr.{table}")) for table in tables] == [0, 0, 0, 0]
 
 
 def test_a_batch_that_runs_again_while_a_part_is_put_off_counts_once(product: Product) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from receiving import ACCOUNT, ADDRESS, SECRET, deliveries, jobs
 
+from api.admission import MAX_BYTES
+from api.guards import READ_ON_TIMES
 from cdr.bounded_http import HEAD_SECONDS
 from cdr.ports import free_port
 
@@ -120,6 +122,27 @@ def test_other_methods_store_nothing_and_tell_nothing_of_the_secret(
     assert SECRET.encode() not in head
     assert SECRET not in receiver.log.read_text(encoding="utf-8")
     assert jobs(redis_url) == []
+
+
+def test_a_slow_body_over_the_limit_leaves_the_room_to_others(redis_url: str, tmp_path: Path) -> None:
+    # All that is read on of it is all that may be in flight.
+    limit, last = MAX_BYTES // READ_ON_TIMES, b"x" * 1000
+    large = json.dumps({"ivruniqueid": "large", "extra": "y" * 100_000}).encode()
+    with (
+        receiver_process(redis_url, tmp_path, CDR_MAX_BODY_BYTES=str(limit)) as receiver,
+        connected(receiver) as slow,
+        connected(receiver) as other,
+    ):
+        head = f"POST {ADDRESS} HTTP/1.1\r\nHost: receiver.invalid\r\nContent-Length: {MAX_BYTES}\r\n\r\n"
+        slow.sendall(head.encode() + b"x" * (MAX_BYTES - len(last)))
+        for _ in range(20):
+            # What was sent last may be on its way yet.
+            time.sleep(0.05)
+            other.sendall(request(large))
+            assert b" 200 " in received(other, b"}").splitlines()[0]
+        slow.sendall(last)
+        assert b" 413 " in received(slow, b"}").splitlines()[0]
+    assert len(deliveries(redis_url)) == 20
 
 
 def test_http_1_0_is_answered_and_the_connection_closed(receiver: Receiver) -> None:

@@ -15,6 +15,8 @@ REPLIES = {
     b"EXEC": b"*4\r\n:1\r\n:0\r\n:1\r\n:1\r\n",
     b"WAITAOF": b"*2\r\n:1\r\n:0\r\n",
     b"CLIENT": b"+OK\r\n",
+    b"SET": b"+OK\r\n",
+    b"PING": b"+PONG\r\n",
 }
 
 
@@ -28,15 +30,21 @@ class FakeServer:
         self.replies = REPLIES | (replies or {})
         self.fatal = fatal or {}
         self.connections = 0
+        # Which connection each command came by.
+        self.received: list[tuple[int, bytes]] = []
+        # What each WAITAOF asked for.
+        self.waits: list[tuple[bytes, ...]] = []
         self.handlers: list[asyncio.Task[None]] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        number = self.connections
         task = asyncio.current_task()
         assert task is not None
         self.handlers.append(task)
         fatal = self.fatal if self.connections == 1 else {}
         while command := await self._command(reader):
+            self.received.append((number, command))
             if command in fatal:
                 writer.write(fatal[command])
                 break
@@ -51,6 +59,8 @@ class FakeServer:
         for _ in range(int(header[1:] or 0)):
             length = int((await reader.readline())[1:])
             parts.append((await reader.readexactly(length + 2))[:-2])
+        if parts[:1] == [b"WAITAOF"]:
+            self.waits.append(tuple(parts[1:]))
         return parts[0] if parts else b""
 
 

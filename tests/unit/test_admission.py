@@ -92,6 +92,21 @@ def test_what_a_body_becomes_is_counted_too() -> None:
     assert bounds.bytes == 0
 
 
+def test_a_body_that_is_not_kept_any_more_leaves_its_room_to_others() -> None:
+    bounds = Admission(max_bytes=10)
+
+    async def scenario() -> tuple[int, int]:
+        with bounds.request(messages(b"12345678", b"12345678")) as first:
+            await first()
+            first.let_go()
+            await first()
+            await read(bounds, b"1234567890")
+            return bounds.requests, bounds.bytes
+
+    assert asyncio.run(scenario()) == (1, 0)
+    assert (bounds.requests, bounds.bytes) == (0, 0)
+
+
 def test_the_rest_of_a_refused_body_is_read_and_dropped() -> None:
     receive = messages(b"a", b"b", b"c")
     asyncio.run(Admission().request(receive).drop_rest(100))

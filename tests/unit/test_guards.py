@@ -40,7 +40,7 @@ def sent(*chunks: bytes, ends: bool = True) -> Any:
 
 
 def read(receive: Any, limit: int = 10, *headers: tuple[bytes, bytes]) -> bytes:
-    return asyncio.run(read_whole_body(scope(*headers), receive, limit))
+    return asyncio.run(read_whole_body(scope(*headers), receive, limit, lambda: None))
 
 
 def test_the_right_secret_names_its_account() -> None:
