@@ -42,7 +42,8 @@ end
 local function first_seen(seen, found)
     local present = {}
     for _, name in ipairs(found) do
-        redis.call('ZADD', seen, 'NX', seconds(), name)
+        -- LT: a clock that was set back may have left a mark that lies ahead, which would be waited for as well.
+        redis.call('ZADD', seen, 'LT', seconds(), name)
         present[name] = true
     end
     for _, name in ipairs(redis.call('ZRANGE', seen, 0, -1)) do
@@ -52,12 +53,14 @@ end
 """
 )
 
-# ARGV: now as text, most jobs. A lease that nobody's token belongs to is left from before there were tokens: its job may
-# have ended.
+# ARGV: now as text, most jobs, seconds of a lease. A lease that nobody's token belongs to is left from before there were
+# tokens: its job may have ended. One that ends later than a lease given now is from before the clock was set back, and
+# would be waited for as long as it was set back.
 _SWEEP_LEASES = (
     _DIED
     + """
-local recovered = 0
+local recovered, latest = 0, seconds() + ARGV[3]
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, latest, '+inf')) do redis.call('ZADD', leases, latest, id) end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', seconds(), 'LIMIT', 0, ARGV[2])) do
     local token = redis.call('HGET', holders, id)
     redis.call('ZREM', leases, id)
@@ -158,7 +161,7 @@ def _sweep_queue(connection: RedisClient, queue: str) -> int:
     with translated():
         run(_TIDY, [f"rq:finished:{queue}", "rq:workers", f"rq:workers:{queue}"])
         return (
-            run(_SWEEP_LEASES, places, *bounds)
+            run(_SWEEP_LEASES, places, *bounds, LEASE_SECONDS)
             + run(_SWEEP_TAKEN, [*places, taken], *bounds, LEASE_SECONDS)
             + run(_SWEEP_STARTED, [*places, started], *bounds, *stock)
         )

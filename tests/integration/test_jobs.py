@@ -35,6 +35,7 @@ from common.job_queue import (
 from common.postgres import Database
 from common.requeue import Moved, move_to_queue
 from worker import context, jobs, leases, queue_worker
+from worker import sweep as sweeping
 from worker.holds import Hold, holders_key, lease_key
 from worker.leases import Renewal
 from worker.outbox import enqueue, work_off
@@ -464,6 +465,48 @@ def test_a_taken_job_that_was_held_meanwhile_is_forgotten(connection: redis.Redi
     connection.delete(INTERMEDIATE)
     sweep(connection)
     assert connection.exists(seen_key(CDRS, "taken")) == 0
+
+
+def set_clock_back(connection: Any) -> None:
+    """Leave every lease and mark as Redis's clock does when it is set back by an hour: an hour ahead."""
+    for key in (lease_key(CDRS), seen_key(CDRS, "taken"), seen_key(CDRS, "started")):
+        for name, score in connection.zrange(key, 0, -1, withscores=True):
+            connection.zadd(key, {name: score + 3600})
+
+
+def swept_within(connection: Any, seconds: float) -> bool:
+    """Sweep for so long, by the real clock, or until a job was put back."""
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        if sweep(connection):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("left", ["held", "taken", "started"])
+def test_a_clock_that_is_set_back_keeps_no_dead_workers_job(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    monkeypatch.setattr(sweeping, "LEASE_SECONDS", 0.2)
+    job_id = queue(connection, LOAD_CDRS, [])
+    if left == "taken":
+        connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    else:
+        hold(connection).start(job_id, "a worker")
+    if left == "started":
+        connection.delete(lease_key(CDRS))
+    sweep(connection)
+    set_clock_back(connection)
+    assert swept_within(connection, 10)
+    assert queued(connection) == [job_id]
+
+
+def test_a_lease_is_not_cut_short_while_the_clock_stands(connection: redis.Redis) -> None:
+    [job_id] = hold(connection, []).job_ids
+    ends = connection.zscore(lease_key(CDRS), job_id)
+    sweep(connection)
+    assert connection.zscore(lease_key(CDRS), job_id) == ends
 
 
 def die(connection: Any) -> None:
