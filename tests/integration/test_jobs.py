@@ -19,6 +19,7 @@ from rq.exceptions import StopRequested
 from cdr.ports import free_port
 from common.delivery import QuarantinedBody
 from common.errors import ConfigurationError, DatabaseUnavailable, QueueUnavailable
+from common.failed_jobs import Filter, list_failed
 from common.job_queue import (
     CDRS,
     COUNTERS_KEY,
@@ -33,6 +34,7 @@ from common.job_queue import (
     queue_key,
 )
 from common.postgres import Database
+from common.replay_failed import replay
 from common.requeue import Moved, move_to_queue
 from worker import context, jobs, leases, queue_worker
 from worker import sweep as sweeping
@@ -41,7 +43,7 @@ from worker.leases import Renewal
 from worker.outbox import enqueue, work_off
 from worker.queue_worker import CdrWorker
 from worker.scheduled_jobs import move_due_jobs, schedule, schedule_recordings, scheduled_key
-from worker.sweep import seen_key, sweep
+from worker.sweep import MOST_DEATHS, seen_key, sweep
 
 INTERMEDIATE = f"{queue_key(CDRS)}:intermediate"
 
@@ -549,6 +551,105 @@ def test_what_cannot_be_split_is_run_as_it_is(connection: redis.Redis, arguments
         die(connection)
     run(connection)
     assert (queued(connection), connection.llen(INTERMEDIATE)) == ([], 0)
+
+
+class Died(BaseException):
+    """What ends a worker with its lease as a signal would: nothing of ours catches it."""
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every worker die that enriches a CDR of the call `deadly`."""
+    enrich = jobs.enrich
+
+    def enrich_or_die(deliveries: Any, *arguments: Any) -> Any:
+        if deliveries[0].fields["ivruniqueid"] == "deadly":
+            raise Died
+        return enrich(deliveries, *arguments)
+
+    monkeypatch.setattr(jobs, "enrich", enrich_or_die)
+
+
+def work_and_die(connection: Any) -> int:
+    """Start worker after worker until nothing is left in the queue; return how many died."""
+    died = 0
+    for _ in range(40):
+        if not queued(connection):
+            return died
+        run(connection, jobs_to_run=100)
+        died += connection.exists(lease_key(CDRS))
+        let_leases_run_out(connection)
+        sweep(connection)
+    raise AssertionError("there is no end to it")
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_cdr_that_kills_every_worker_is_one_failed_job_and_its_neighbours_load(
+    connection: redis.Redis, database_url: str
+) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in ("a", "deadly", "b")])
+    queue(connection, LOAD_CDRS, [delivery(leg("c"))])
+    work_and_die(connection)
+    [job] = list_failed(connection, Filter(reason="kills_workers"))
+    assert (job.call_ids, job.error, job.attempts) == (["deadly"], "6 workers died with it", 1)
+    assert abs(datetime.fromisoformat(job.failed_at).timestamp() - time.time()) < 60
+    assert loaded(database_url) == {"a", "b", "c"}
+    assert connection.hget(COUNTERS_KEY, "refused") == b"1"
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_replay_of_what_kills_workers_begins_to_count_anew(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg("deadly"))])
+    died = [work_and_die(connection)]
+    replay(connection, list_failed(connection, Filter()))
+    died.append(work_and_die(connection))
+    [job] = list_failed(connection, Filter())
+    assert (died, job.job_id, job.attempts) == ([MOST_DEATHS, MOST_DEATHS], job_id, 2)
+
+
+def test_a_job_that_fails_of_something_else_begins_to_count_anew(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [{"not": "a delivery"}])
+    connection.hset(job_key(job_id), "deaths", 2)
+    run(connection)
+    assert (failed(connection), connection.hget(job_key(job_id), "deaths")) == ([job_id], None)
+
+
+def test_a_job_that_fewer_workers_died_with_is_tried_again(connection: redis.Redis, database_url: str) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    for _ in range(MOST_DEATHS - 1):
+        die(connection)
+    run(connection)
+    assert (loaded(database_url), failed(connection)) == ({"a"}, [])
+
+
+@pytest.mark.parametrize("deaths", ["many", "-", "1.5", ""])
+def test_a_count_of_deaths_that_is_none_ends_all_the_same(connection: redis.Redis, deaths: str) -> None:
+    job_id = queue(connection, LOAD_CDRS, [])
+    connection.hset(job_key(job_id), "deaths", deaths)
+    for _ in range(MOST_DEATHS - 2):
+        die(connection)
+    connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    assert sweep(connection) == 0
+    let_leases_run_out(connection)
+    assert (sweep(connection), failed(connection)) == (0, [job_id])
+
+
+def test_a_batch_whose_workers_die_while_they_read_it_is_set_aside_as_it_is(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "ab"])
+    connection.expire(job_key(job_id), 600)
+    for _ in range(MOST_DEATHS):
+        connection.lmove(queue_key(CDRS), INTERMEDIATE)
+        sweep(connection)
+        let_leases_run_out(connection)
+        sweep(connection)
+    assert (queued(connection), failed(connection), connection.ttl(job_key(job_id))) == ([], [job_id], -1)
+
+
+def test_a_job_whose_worker_died_is_as_old_as_before(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [])
+    connection.hset(job_key(job_id), "enqueued_at", "2026-01-01T00:00:00.000000Z")
+    die(connection)
+    assert connection.hget(job_key(job_id), "enqueued_at") == b"2026-01-01T00:00:00.000000Z"
 
 
 def test_a_context_is_not_shared_over_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
