@@ -636,13 +636,12 @@ def test_a_count_of_deaths_that_is_none_ends_all_the_same(connection: redis.Redi
 
 def test_a_batch_whose_workers_die_while_they_read_it_is_set_aside_as_it_is(connection: redis.Redis) -> None:
     job_id = queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "ab"])
-    connection.expire(job_key(job_id), 600)
     for _ in range(MOST_DEATHS):
         connection.lmove(queue_key(CDRS), INTERMEDIATE)
         sweep(connection)
         let_leases_run_out(connection)
         sweep(connection)
-    assert (queued(connection), failed(connection), connection.ttl(job_key(job_id))) == ([], [job_id], -1)
+    assert (queued(connection), failed(connection)) == ([], [job_id])
 
 
 def test_a_job_whose_worker_died_is_as_old_as_before(connection: redis.Redis) -> None:
@@ -650,6 +649,33 @@ def test_a_job_whose_worker_died_is_as_old_as_before(connection: redis.Redis) ->
     connection.hset(job_key(job_id), "enqueued_at", "2026-01-01T00:00:00.000000Z")
     die(connection)
     assert connection.hget(job_key(job_id), "enqueued_at") == b"2026-01-01T00:00:00.000000Z"
+
+
+def test_a_failed_job_does_not_expire(connection: redis.Redis) -> None:
+    held = hold(connection, [])
+    [job_id] = held.job_ids
+    connection.expire(job_key(job_id), 600)
+    held.fail(job_id, "rq:worker:a", b"{}", time.time(), {"type": 2})
+    assert (failed(connection), connection.ttl(job_key(job_id))) == ([job_id], -1)
+
+
+@pytest.mark.parametrize("how", ["put back", "replayed", "due", "swept"])
+def test_a_job_that_goes_back_into_its_queue_does_not_expire(connection: redis.Redis, how: str) -> None:
+    held = hold(connection, [])
+    [job_id] = held.job_ids
+    connection.expire(job_key(job_id), 600)
+    if how == "put back":
+        held.put_back([job_id])
+    elif how == "swept":
+        let_leases_run_out(connection)
+        sweep(connection)
+    elif how == "replayed":
+        connection.zadd(failed_key(CDRS), {job_id: -1})
+        move_to_queue(connection, failed_key(CDRS), CDRS, [job_id])
+    else:
+        connection.zadd(scheduled_key(CDRS), {job_id: 1})
+        move_due_jobs(connection)
+    assert (queued(connection), connection.ttl(job_key(job_id))) == ([job_id], -1)
 
 
 def test_a_context_is_not_shared_over_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
