@@ -16,6 +16,7 @@ from api.metrics import Metrics, QueueState, SharedState
 from api.redis_watch import RedisWatch
 from common.errors import QueueUnavailable
 from common.job_queue import COUNTERS_KEY, QUEUES, failed_key, job_key, queue_key
+from common.queue_state import COUNTED
 from common.redis_client import RedisClient, translated_async
 
 # Whoever asks may not wait as long as Redis takes to be given up.
@@ -64,7 +65,7 @@ class Health:
             queue: QueueState(jobs, failed, await self._age(oldest))
             for queue, (jobs, failed, oldest) in zip(QUEUES, states, strict=True)
         }
-        return SharedState(queues, int(counters.get(b"loaded", 0)), int(counters.get(b"refused", 0)))
+        return SharedState(queues, {name: int(counters.get(name.encode(), 0)) for name in COUNTED})
 
     async def _age(self, job_id: bytes | None) -> float:
         if job_id is None:

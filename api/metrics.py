@@ -9,8 +9,15 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from common.queue_state import COUNTED
 from common.receiver_state import SpoolState
 
+_MEANINGS = {
+    "loaded": "CDRs loaded by all workers, since Redis keeps count.",
+    "refused": "CDRs set aside by all workers, since Redis counts.",
+    "recovered": "Jobs put back after their worker died, since Redis counts.",
+    "orphans": "Jobs found in no queue and no registry and put back, since Redis counts.",
+}
 _ACK_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
@@ -23,12 +30,11 @@ class QueueState(NamedTuple):
 
 
 class SharedState(Collector):
-    """What all processes share, as read from Redis for one scrape: queues by name, and counts of CDRs."""
+    """What all processes share, as read from Redis for one scrape: queues by name, and what is counted there."""
 
-    def __init__(self, queues: Mapping[str, QueueState], loaded: int, refused: int) -> None:
+    def __init__(self, queues: Mapping[str, QueueState], counts: Mapping[str, int]) -> None:
         self._queues = queues
-        self._loaded = loaded
-        self._refused = refused
+        self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, for prometheus_client."""
@@ -40,8 +46,8 @@ class SharedState(Collector):
             oldest.add_metric([name], state.oldest_seconds)
             failed.add_metric([name], state.failed)
         yield from (jobs, oldest, failed)
-        yield CounterMetricFamily("cdr_loaded", "CDRs loaded by all workers, since Redis keeps count.", self._loaded)
-        yield CounterMetricFamily("cdr_refused", "CDRs set aside by all workers, since Redis counts.", self._refused)
+        for name in COUNTED:
+            yield CounterMetricFamily(f"cdr_{name}", _MEANINGS[name], self._counts[name])
 
 
 class SpoolGauges(Collector):

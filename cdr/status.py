@@ -137,6 +137,8 @@ def _print_queues(status: dict[str, Any]) -> None:
     rows = [
         ("CDRs loaded", counters.loaded),
         ("jobs refused", counters.refused),
+        ("jobs of dead workers put back", counters.recovered),
+        ("jobs found in no place, put back", counters.orphans),
         ("last loaded at", counters.last_loaded_at or "never"),
         ("acknowledged at level", status["ack_level"]),
     ]

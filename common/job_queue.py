@@ -2,6 +2,7 @@
 
 Every process must use `CdrJob` and `CdrQueue`, stock `rq` commands too: `RQ_JOB_CLASS` and `RQ_QUEUE_CLASS` name them. With RQ's
 own classes whoever can write to Redis runs code in the workers, through pickles, function names, callbacks or webhooks.
+Importing this module makes JSON RQ's default serializer too, for what asks none of the classes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
+from rq.serializers import DefaultSerializer
 
 from common.broken_jobs import set_aside
 from common.errors import ConfigurationError, Permanent
@@ -120,6 +122,12 @@ class JobSerializer:
     def loads(cls, data: bytes) -> Any:
         """Decode what `dumps` wrote; raises for anything that is not JSON, a pickle among them."""
         return cls._decoder.decode(data)
+
+
+# RQ's scheduler, which `rq worker --with-scheduler` and every `rq worker-pool` start, asks none of the classes below: it reads
+# jobs with RQ's own default, which is pickle. Wherever this contract is imported that default is JSON too.
+DefaultSerializer.dumps = JobSerializer.dumps
+DefaultSerializer.loads = JobSerializer.loads
 
 
 class CdrJob(Job):

@@ -6,7 +6,7 @@ import re
 import time
 from datetime import UTC, datetime
 
-# What all workers loaded and refused, counted in one hash, and when one of them loaded last.
+# What all workers loaded and refused and what was brought back, counted in one hash, and when a worker loaded last.
 COUNTERS_KEY = "cdr:counters"
 # The set of the keys of all queues, which `rq info` shows.
 QUEUES_KEY = "rq:queues"

@@ -10,6 +10,8 @@ from typing import Any
 from common.job_queue import COUNTERS_KEY, LAST_LOADED_FIELD, QUEUES, failed_key, job_key, queue_key, scheduled_key
 from common.redis_client import RedisClient, translated
 
+# The fields of the counters, as `Counters` and the metrics name them.
+COUNTED = ("loaded", "refused", "recovered", "orphans")
 _WORKERS_KEY = "rq:workers"
 _WORKER_FIELDS = ("queues", "state", "last_heartbeat", "hostname", "death")
 
@@ -39,10 +41,15 @@ class WorkerState:
 
 @dataclass(frozen=True)
 class Counters:
-    """CDRs that the workers loaded and jobs that they refused since Redis was empty, and when they loaded last."""
+    """What was counted since Redis was empty, and when a worker loaded last.
+
+    CDRs that were loaded, jobs that were refused, jobs put back after their worker died, jobs found in no place at all.
+    """
 
     loaded: int
     refused: int
+    recovered: int
+    orphans: int
     last_loaded_at: str | None
 
 
@@ -69,8 +76,9 @@ def read_workers(connection: RedisClient) -> list[WorkerState]:
 def read_counters(connection: RedisClient) -> Counters:
     """Read what the workers count; raises QueueUnavailable."""
     with translated():
-        loaded, refused, last = connection.hmget(COUNTERS_KEY, ("loaded", "refused", LAST_LOADED_FIELD))
-    return Counters(int(loaded or 0), int(refused or 0), _text(last) or None)
+        *counts, last = connection.hmget(COUNTERS_KEY, (*COUNTED, LAST_LOADED_FIELD))
+    counted = {name: int(count or 0) for name, count in zip(COUNTED, counts, strict=True)}
+    return Counters(**counted, last_loaded_at=_text(last) or None)
 
 
 def _read_queue(connection: RedisClient, queue: str, workers: list[WorkerState]) -> QueueState:

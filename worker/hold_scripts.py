@@ -25,6 +25,20 @@ local function given_up(token, ids)
 end
 """
 
+# For every script that makes a failed job of one: it is kept for ever, and whoever puts it back has mended something, so its
+# deaths are forgotten.
+TO_FAILED = """
+local function to_failed(id, now, meta, failed_seconds)
+    local key = 'rq:job:' .. id
+    redis.call('HSET', key, 'status', 'failed', 'ended_at', now, 'meta', meta)
+    redis.call('HDEL', key, 'deaths')
+    redis.call('PERSIST', key)
+    redis.call('ZADD', failed, -1, id)
+    redis.call('ZADD', failed_at, failed_seconds, id)
+    redis.call('HINCRBY', counters, 'refused', 1)
+end
+"""
+
 # ARGV: token, seconds of a lease, the job that RQ took, room for CDRs, most jobs. From the head of the queue it takes along
 # what says how many CDRs it carries, and what no worker has died of. A job that was put back meanwhile, or of which
 # another holds a second copy, is none of ours.
@@ -143,18 +157,15 @@ return #mine
 # ARGV: token, worker's key, id, now as text, meta, when it failed in seconds, fields and values of RQ's record of the result.
 FAIL = (
     PLACES
+    + TO_FAILED
     + """
 local id, key = ARGV[3], 'rq:job:' .. ARGV[3]
 redis.call('ZREM', started, id .. ':' .. ARGV[1])
 if #given_up(ARGV[1], {id}) == 0 then return 0 end
 if redis.pcall('HEXISTS', key, 'data') ~= 1 then return 0 end
-redis.call('HSET', key, 'status', 'failed', 'ended_at', ARGV[4], 'meta', ARGV[5])
-redis.call('PERSIST', key)
+to_failed(id, ARGV[4], ARGV[5], ARGV[6])
 redis.call('XADD', 'rq:results:' .. id, 'MAXLEN', 10, '*', unpack(ARGV, 7))
 redis.call('PERSIST', 'rq:results:' .. id)
-redis.call('ZADD', failed, -1, id)
-redis.call('ZADD', failed_at, ARGV[6], id)
-redis.call('HINCRBY', counters, 'refused', 1)
 redis.call('HINCRBY', ARGV[2], 'failed_job_count', 1)
 return 1
 """

@@ -23,7 +23,6 @@ from common.queue_format import (
     queue_key,
     scheduled_key,
     started_key,
-    timestamp,
 )
 from common.redis_client import RedisClient, read_hash, translated
 from common.requeue import TO_QUEUE
@@ -46,12 +45,12 @@ _LEFTOVERS = (b"rq:results:", b"rq:executions:")
 
 _log = structlog.get_logger("worker.orphans")
 
-# KEYS: the queue's list, the counters, lists, then sorted sets, in which the job may be; last the executions. ARGV: id, now
-# as text, how many lists, the counter. Looking through the list of a long queue takes milliseconds.
+# KEYS: the queue's list, the counters, lists, then sorted sets, in which the job may be; last the executions. ARGV: id, how
+# many lists, the counter. The job keeps the time since which it waits. Looking through the list of a long queue takes milliseconds.
 _BRING_BACK = (
     TO_QUEUE
     + """
-local id, lists = ARGV[1], tonumber(ARGV[3])
+local id, lists = ARGV[1], tonumber(ARGV[2])
 for place = 3, #KEYS - 1 do
     if place < 3 + lists then
         if redis.call('LPOS', KEYS[place], id) then return 0 end
@@ -62,8 +61,8 @@ end
 for _, name in ipairs(redis.call('ZRANGE', KEYS[#KEYS], 0, -1)) do
     if string.match(name, '^(.*):[^:]*$') == id then return 0 end
 end
-if redis.call('TTL', 'rq:job:' .. id) >= 0 or not to_queue(id, KEYS[1], 'RPUSH', ARGV[2]) then return 0 end
-redis.call('HINCRBY', KEYS[2], ARGV[4], 1)
+if redis.call('TTL', 'rq:job:' .. id) >= 0 or not to_queue(id, KEYS[1], 'RPUSH') then return 0 end
+redis.call('HINCRBY', KEYS[2], ARGV[3], 1)
 return 1
 """
 )
@@ -164,7 +163,7 @@ class OrphanFinder:
         sets = [*_sorted_sets(), started_key(queue)]
         lists = [name(each) for each in QUEUES for name in (queue_key, intermediate_key)]
         keys = [queue_key(queue), COUNTERS_KEY, *lists, *sets]
-        args = [job_id, timestamp(), len(lists), ORPHANS_FIELD]
+        args = [job_id, len(lists), ORPHANS_FIELD]
         found = int(self._connection.register_script(_BRING_BACK)(keys=keys, args=args))
         if found:
             _log.warning("orphan brought back", job_id=job_id.decode(), queue=queue, status=str(job.get(b"status")))

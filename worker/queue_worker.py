@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from rq import SimpleWorker
 from rq.exceptions import DequeueTimeout, StopRequested
 from rq.queue import Queue
 from rq.utils import now, utcformat
@@ -22,6 +21,7 @@ from worker.holds import MAX_CDRS, Hold
 from worker.job_failure import describe, result_record
 from worker.jobs import load_batches
 from worker.leases import Renewal
+from worker.less_of_rq import LessOfRq
 from worker.split_jobs import split_if_deadly
 
 # A worker that has said nothing for so long is dead to `cdr status` and `rq info`.
@@ -37,7 +37,7 @@ _STEP_SECONDS = 0.25
 _log = structlog.get_logger("worker.queue_worker")
 
 
-class CdrWorker(SimpleWorker):
+class CdrWorker(LessOfRq):
     """Runs jobs in its own process, so that connections and what the stages know live on between jobs.
 
     A transient failure puts the job back at the head of its queue and pauses this worker; it is never a failed job. A Redis
@@ -49,7 +49,7 @@ class CdrWorker(SimpleWorker):
 
     def __init__(self, queues: Any, *arguments: Any, **options: Any) -> None:
         # Redis answers a worker that listens after LISTEN_SECONDS; RQ waits for its answers for 10 s longer.
-        options.update(job_class=CdrJob, queue_class=CdrQueue, worker_ttl=LISTEN_SECONDS + 15)
+        options.update(job_class=CdrJob, queue_class=CdrQueue, serializer=JobSerializer, worker_ttl=LISTEN_SECONDS + 15)
         super().__init__(queues, *arguments, **options)
         if len(self.queues) > 1:
             raise ConfigurationError("a worker listens to one queue: start one worker a queue")
@@ -60,19 +60,6 @@ class CdrWorker(SimpleWorker):
         self._redis_is_away = False
 
     # What RQ asks of a worker between jobs.
-
-    def subscribe(self) -> None:
-        """Take no commands over Redis: whoever may write to it could end the workers."""
-
-    def unsubscribe(self) -> None:
-        """Have nothing to unsubscribe from."""
-
-    def clean_registries(self) -> None:
-        """Leave abandoned jobs to the scheduler's sweep: RQ's own clean-up would call them failed."""
-        self.last_cleaned_at: Any = now()
-
-    def clean_group_registries(self) -> None:
-        """Clean nothing: no job of ours is in a group."""
 
     def _shutdown(self) -> None:
         """Note that a signal asks to stop.

@@ -1,6 +1,6 @@
 """Splits a batch whose workers keep dying, so that what kills them is found and its neighbours are done.
 
-The sweep counts the deaths in the job's hash. A job that cannot be split further is tried for ever, behind the others.
+The sweep counts the deaths in the job's hash. What cannot be split further it makes a failed job of, after more of them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ COMMAND_GROUPS = {"cdr/accounts.py", "cdr/extensions.py", "cdr/failed.py", "cdr/
 OWNERS = {
     "psycopg": {"common/postgres.py"},
     "redis": {"common/redis_client.py", "api/durable_queue.py"},
-    "rq": {"common/job_queue.py", "worker/job_failure.py", "worker/queue_worker.py"},
+    "rq": {"common/job_queue.py", "worker/job_failure.py", "worker/less_of_rq.py", "worker/queue_worker.py"},
     "urllib3": {"worker/safe_http.py", "cdr/post_cdr.py"},
     "obstore": {"worker/recording_store.py"},
     "phonenumbers": {"worker/phone_numbers.py"},

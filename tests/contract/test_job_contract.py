@@ -23,6 +23,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 from rq.job import Job, JobStatus
+from rq.serializers import resolve_serializer
 from rq.utils import import_attribute, str_to_date
 
 from common.delivery import Delivery, QuarantinedBody
@@ -49,6 +50,7 @@ from common.job_queue import (
     queue_key,
     timestamp,
 )
+from worker.queue_worker import CdrWorker
 
 DELIVERY = Delivery("0" * 32, 0, 1_795_392_000_000_000, "shop", "json", {"ivruniqueid": "x", "price": Decimal("7.10")})
 BODY = QuarantinedBody(1_795_392_000_000_000, "shop", "json", "unreadable", "no JSON", {}, b"\xff{")
@@ -303,6 +305,86 @@ def test_no_hostile_job_runs_imports_or_fetches_anything(
     statuses = {name: (connection.hget(job_key(name), "status") or b"gone").decode() for name in jobs}
     harmless = {"has-callbacks", "has-webhooks"}
     assert statuses == {name: "finished" if name in harmless else "failed" for name in jobs}
+
+
+# Every key under which RQ looks for ids of jobs, beside the queue.
+REGISTRIES = ("scheduled", "failed", "finished", "deferred", "canceled", "ready")
+
+
+def put_everywhere(connection: redis.Redis, hashes: dict[str, dict[str, Any]]) -> None:
+    """Put jobs into their queue and every registry, due or run out long ago where there is a time."""
+    put(connection, hashes)
+    for registry in REGISTRIES:
+        connection.zadd(f"rq:{registry}:{CDRS}", dict.fromkeys(hashes, 1))
+    connection.zadd(f"rq:wip:{CDRS}", {f"{name}:execution": 1 for name in hashes})
+    connection.rpush(f"{queue_key(CDRS)}:intermediate", *hashes)
+
+
+SCHEDULING = [("worker", "--with-scheduler", "--burst", CDRS), ("worker-pool", "--burst", CDRS)]
+# `rq suspend` and `rq resume` set one key, and `rq cron` reads no jobs.
+OTHERS = [
+    ("info", CDRS, "--by-queue"),
+    ("requeue", "--queue", CDRS, "--all"),
+    ("empty", CDRS),
+    ("enqueue", "--queue", CDRS, "--depends-on", "has-pickled-meta", LOAD_CDRS),
+    ("enqueue", "--queue", CDRS, "--schedule-in", "1s", "--depends-on", "has-pickled-meta", LOAD_CDRS),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "worker"),
+    [*((command, worker) for command in SCHEDULING for worker in ({}, OUR_WORKER)), *((each, {}) for each in OTHERS)],
+)
+def test_no_stock_command_is_harmed_by_a_hostile_job_wherever_it_lies(
+    connection: redis.Redis,
+    redis_url: str,
+    database_url: str,
+    tmp_path: Path,
+    website: tuple[str, list[str]],
+    command: tuple[str, ...],
+    worker: dict[str, str],
+) -> None:
+    put_everywhere(connection, hostile_jobs(str(tmp_path / "marker"), website[0]))
+    told = rq(redis_url, *command, CDR_REDIS_URL=redis_url, CDR_DATABASE_URL=database_url, **worker)
+    assert "No such command" not in told.stderr
+    assert (list(tmp_path.iterdir()), website[1]) == ([], [])
+
+
+def scheduled(connection: redis.Redis, job_id: str, fields: dict[str, Any]) -> None:
+    """Put a job where RQ's scheduler looks, due long ago."""
+    put(connection, {job_id: fields})
+    connection.delete(queue_key(CDRS))
+    connection.zadd(f"rq:scheduled:{CDRS}", {job_id: 1})
+
+
+def test_our_worker_leaves_what_is_scheduled_to_cdr_scheduler_and_says_so(
+    connection: redis.Redis, redis_url: str, database_url: str
+) -> None:
+    scheduled(connection, "due", {"data": JobSerializer.dumps([KEEP_BODIES, None, [PAYLOAD_VERSION, []], {}])})
+    settings = {"CDR_REDIS_URL": redis_url, "CDR_DATABASE_URL": database_url}
+    ended = rq(redis_url, "worker", "--with-scheduler", "--burst", CDRS, **settings, **OUR_WORKER)
+    assert ended.returncode == 0, ended.stderr
+    assert "cdr scheduler" in ended.stdout + ended.stderr
+    assert connection.zrange(f"rq:scheduled:{CDRS}", 0, -1) == [b"due"]
+
+
+def test_our_worker_reads_nothing_but_json(connection: redis.Redis) -> None:
+    assert CdrWorker([CDRS], connection=connection, serializer="pickle").serializer is JobSerializer
+
+
+def test_rqs_own_default_is_json_wherever_the_contract_is_imported() -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        resolve_serializer(None).loads(pickle.dumps({}))
+    assert resolve_serializer("pickle").dumps({}) == b"{}"
+
+
+def test_with_rqs_own_classes_a_hostile_job_that_is_scheduled_does_harm(
+    connection: redis.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    scheduled(connection, "evil", hostile_jobs(str(tmp_path / "marker"), "http://x.invalid")["has-pickled-meta"])
+    own = {"RQ_JOB_CLASS": "rq.job.Job", "RQ_QUEUE_CLASS": "rq.Queue"}
+    rq(redis_url, "worker", "--with-scheduler", "--burst", CDRS, **own)
+    assert [each.name for each in tmp_path.iterdir()] == ["marker"]
 
 
 def test_with_rqs_own_classes_the_same_jobs_do_harm(

@@ -15,9 +15,13 @@ from doctoring import black_hole
 
 from api.spool import Batch
 from api.spool_folder import SpoolFolder
-from common.job_queue import CDRS, LOAD_CDRS, job_key, queue_key
+from common.job_queue import CDRS, LOAD_CDRS, intermediate_key, job_key, queue_key
 from common.receiver_state import ReceiverState, SpoolState, publish_commands
+from worker import orphans
+from worker.holds import Hold, lease_key
+from worker.orphans import OrphanFinder
 from worker.queue_worker import CdrWorker
+from worker.sweep import sweep
 
 __all__ = ["product"]
 
@@ -83,8 +87,25 @@ def test_an_empty_system_is_told_too(product: Product) -> None:
     assert [queue["waiting"] for queue in done.json["queues"]] == [0, 0, 0]
     assert (done.json["workers"], done.json["quarantine_kept"]) == ([], 0)
     assert done.json["outbox"] == {"entries": 0, "oldest_seconds": None}
-    assert done.json["counters"] == {"loaded": 0, "refused": 0, "last_loaded_at": None}
+    nothing = {"loaded": 0, "refused": 0, "recovered": 0, "orphans": 0, "last_loaded_at": None}
+    assert done.json["counters"] == nothing
     assert "never" in product.cdr("status").out
+
+
+def test_what_was_brought_back_is_told(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "LEASE_SECONDS", 0)
+    product.enqueue([delivery(1)], [delivery(2)], [delivery(3)])
+    for _ in range(2):
+        hold = Hold(product.redis, CDRS)
+        hold.take(product.redis.lmove(queue_key(CDRS), intermediate_key(CDRS)).decode(), 0)
+        product.redis.zadd(lease_key(CDRS), dict.fromkeys(hold.job_ids, 1))
+        sweep(product.redis)
+    product.redis.lpop(queue_key(CDRS))
+    OrphanFinder(product.redis).walk()
+    counters = product.cdr("status", "--json").json["counters"]
+    assert (counters["recovered"], counters["orphans"]) == (2, 1)
+    rows = [" ".join(line.split()) for line in product.cdr("status").out.splitlines()]
+    assert {"jobs of dead workers put back 2", "jobs found in no place, put back 1"} <= set(rows)
 
 
 def test_the_lag_of_the_outbox_is_its_oldest_entry(product: Product) -> None:

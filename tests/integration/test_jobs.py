@@ -23,6 +23,7 @@ from cdr.processes import run_scheduler
 from common import redis_client
 from common.delivery import QuarantinedBody
 from common.errors import ConfigurationError, DatabaseUnavailable, QueueUnavailable
+from common.failed_jobs import Filter, find_ids, list_failed
 from common.job_queue import (
     CDRS,
     COUNTERS_KEY,
@@ -38,15 +39,17 @@ from common.job_queue import (
 )
 from common.postgres import Database
 from common.queue_format import finished_key
+from common.replay_failed import replay
 from common.requeue import Moved, move_to_queue
 from worker import context, jobs, leases, queue_worker, scheduler
+from worker import sweep as sweeping
 from worker.bisection import Failed
 from worker.holds import Hold, holders_key, lease_key
 from worker.leases import Renewal
 from worker.outbox import enqueue, enqueue_once, queue_waiting_recordings, recording_jobs, work_off
 from worker.queue_worker import CdrWorker
 from worker.scheduled_jobs import move_due_jobs, schedule, schedule_recordings, scheduled_key
-from worker.sweep import seen_key, sweep
+from worker.sweep import MOST_DEATHS, seen_key, sweep
 
 INTERMEDIATE = f"{queue_key(CDRS)}:intermediate"
 
@@ -558,6 +561,48 @@ def test_a_taken_job_that_was_held_meanwhile_is_forgotten(connection: redis.Redi
     assert connection.exists(seen_key(CDRS, "taken")) == 0
 
 
+def set_clock_back(connection: Any) -> None:
+    """Leave every lease and mark as Redis's clock does when it is set back by an hour: an hour ahead."""
+    for key in (lease_key(CDRS), seen_key(CDRS, "taken"), seen_key(CDRS, "started")):
+        for name, score in connection.zrange(key, 0, -1, withscores=True):
+            connection.zadd(key, {name: score + 3600})
+
+
+def swept_within(connection: Any, seconds: float) -> bool:
+    """Sweep for so long, by the real clock, or until a job was put back."""
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        if sweep(connection):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("left", ["held", "taken", "started"])
+def test_a_clock_that_is_set_back_keeps_no_dead_workers_job(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    monkeypatch.setattr(sweeping, "LEASE_SECONDS", 0.2)
+    job_id = queue(connection, LOAD_CDRS, [])
+    if left == "taken":
+        connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    else:
+        hold(connection).start(job_id, "a worker")
+    if left == "started":
+        connection.delete(lease_key(CDRS))
+    sweep(connection)
+    set_clock_back(connection)
+    assert swept_within(connection, 10)
+    assert queued(connection) == [job_id]
+
+
+def test_a_lease_is_not_cut_short_while_the_clock_stands(connection: redis.Redis) -> None:
+    [job_id] = hold(connection, []).job_ids
+    ends = connection.zscore(lease_key(CDRS), job_id)
+    sweep(connection)
+    assert connection.zscore(lease_key(CDRS), job_id) == ends
+
+
 def die(connection: Any) -> None:
     """Take the first job and leave it as a worker does that dies in the middle of it, and sweep."""
     hold(connection)
@@ -598,6 +643,131 @@ def test_what_cannot_be_split_is_run_as_it_is(connection: redis.Redis, arguments
         die(connection)
     run(connection)
     assert (queued(connection), connection.llen(INTERMEDIATE)) == ([], 0)
+
+
+class Died(BaseException):
+    """What ends a worker with its lease as a signal would: nothing of ours catches it."""
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every worker die that enriches a CDR of the call `deadly`."""
+    enrich = jobs.enrich
+
+    def enrich_or_die(deliveries: Any, *arguments: Any) -> Any:
+        if deliveries[0].fields["ivruniqueid"] == "deadly":
+            raise Died
+        return enrich(deliveries, *arguments)
+
+    monkeypatch.setattr(jobs, "enrich", enrich_or_die)
+
+
+def work_and_die(connection: Any) -> int:
+    """Start worker after worker until nothing is left in the queue; return how many died."""
+    died = 0
+    for _ in range(40):
+        if not queued(connection):
+            return died
+        run(connection, jobs_to_run=100)
+        died += connection.exists(lease_key(CDRS))
+        let_leases_run_out(connection)
+        sweep(connection)
+    raise AssertionError("there is no end to it")
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_cdr_that_kills_every_worker_is_one_failed_job_and_its_neighbours_load(
+    connection: redis.Redis, database_url: str
+) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in ("a", "deadly", "b")])
+    queue(connection, LOAD_CDRS, [delivery(leg("c"))])
+    work_and_die(connection)
+    [job] = list_failed(connection, Filter(reason="kills_workers"))
+    assert (job.call_ids, job.error, job.attempts) == (["deadly"], "6 workers died with it", 1)
+    assert abs(datetime.fromisoformat(job.failed_at).timestamp() - time.time()) < 60
+    assert loaded(database_url) == {"a", "b", "c"}
+    assert connection.hget(COUNTERS_KEY, "refused") == b"1"
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_replay_of_what_kills_workers_begins_to_count_anew(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg("deadly"))])
+    died = [work_and_die(connection)]
+    replay(connection, find_ids(connection, Filter()))
+    died.append(work_and_die(connection))
+    [job] = list_failed(connection, Filter())
+    assert (died, job.job_id, job.attempts) == ([MOST_DEATHS, MOST_DEATHS], job_id, 2)
+
+
+def test_a_job_that_fails_of_something_else_begins_to_count_anew(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [{"not": "a delivery"}])
+    connection.hset(job_key(job_id), "deaths", 2)
+    run(connection)
+    assert (failed(connection), connection.hget(job_key(job_id), "deaths")) == ([job_id], None)
+
+
+def test_a_job_that_fewer_workers_died_with_is_tried_again(connection: redis.Redis, database_url: str) -> None:
+    queue(connection, LOAD_CDRS, [delivery(leg("a"))])
+    for _ in range(MOST_DEATHS - 1):
+        die(connection)
+    run(connection)
+    assert (loaded(database_url), failed(connection)) == ({"a"}, [])
+
+
+@pytest.mark.parametrize("deaths", ["many", "-", "1.5", ""])
+def test_a_count_of_deaths_that_is_none_ends_all_the_same(connection: redis.Redis, deaths: str) -> None:
+    job_id = queue(connection, LOAD_CDRS, [])
+    connection.hset(job_key(job_id), "deaths", deaths)
+    for _ in range(MOST_DEATHS - 2):
+        die(connection)
+    connection.lmove(queue_key(CDRS), INTERMEDIATE)
+    assert sweep(connection) == 0
+    let_leases_run_out(connection)
+    assert (sweep(connection), failed(connection)) == (0, [job_id])
+
+
+def test_a_batch_whose_workers_die_while_they_read_it_is_set_aside_as_it_is(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "ab"])
+    for _ in range(MOST_DEATHS):
+        connection.lmove(queue_key(CDRS), INTERMEDIATE)
+        sweep(connection)
+        let_leases_run_out(connection)
+        sweep(connection)
+    assert (queued(connection), failed(connection)) == ([], [job_id])
+
+
+def test_a_job_whose_worker_died_is_as_old_as_before(connection: redis.Redis) -> None:
+    job_id = queue(connection, LOAD_CDRS, [])
+    connection.hset(job_key(job_id), "enqueued_at", "2026-01-01T00:00:00.000000Z")
+    die(connection)
+    assert connection.hget(job_key(job_id), "enqueued_at") == b"2026-01-01T00:00:00.000000Z"
+
+
+def test_a_failed_job_does_not_expire(connection: redis.Redis) -> None:
+    held = hold(connection, [])
+    [job_id] = held.job_ids
+    connection.expire(job_key(job_id), 600)
+    held.fail(job_id, "rq:worker:a", b"{}", time.time(), {"type": 2})
+    assert (failed(connection), connection.ttl(job_key(job_id))) == ([job_id], -1)
+
+
+@pytest.mark.parametrize("how", ["put back", "replayed", "due", "swept"])
+def test_a_job_that_goes_back_into_its_queue_does_not_expire(connection: redis.Redis, how: str) -> None:
+    held = hold(connection, [])
+    [job_id] = held.job_ids
+    connection.expire(job_key(job_id), 600)
+    if how == "put back":
+        held.put_back([job_id])
+    elif how == "swept":
+        let_leases_run_out(connection)
+        sweep(connection)
+    elif how == "replayed":
+        connection.zadd(failed_key(CDRS), {job_id: -1})
+        move_to_queue(connection, failed_key(CDRS), CDRS, [job_id])
+    else:
+        connection.zadd(scheduled_key(CDRS), {job_id: 1})
+        move_due_jobs(connection)
+    assert (queued(connection), connection.ttl(job_key(job_id))) == ([job_id], -1)
 
 
 def test_a_context_is_not_shared_over_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:

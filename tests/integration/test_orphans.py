@@ -69,6 +69,12 @@ def test_an_orphan_is_brought_back_and_counted(connection: redis.Redis, finder: 
     assert connection.hget(COUNTERS_KEY, ORPHANS_FIELD) == b"1"
 
 
+def test_a_job_that_was_nowhere_is_as_old_as_before(connection: redis.Redis, finder: OrphanFinder) -> None:
+    job_id = orphan(connection, enqueued_at="2026-01-01T00:00:00.000000Z")
+    assert (finder.walk(), queued(connection)) == (1, [job_id])
+    assert connection.hget(job_key(job_id), "enqueued_at") == b"2026-01-01T00:00:00.000000Z"
+
+
 def test_what_was_nowhere_for_less_than_a_leases_time_is_left_alone(connection: redis.Redis) -> None:
     orphan(connection)
     finder = OrphanFinder(connection)

@@ -709,7 +709,7 @@ def test_metrics_tell_the_state_of_each_queue(client: TestClient, redis_url: str
     post(client, encoded("json", CDR))
     with redis.Redis.from_url(redis_url) as connection:
         connection.zadd("rq:failed:cdrs", {"one": 1, "two": 2})
-        connection.hset("cdr:counters", mapping={"loaded": 7, "refused": 3})
+        connection.hset("cdr:counters", mapping={"loaded": 7, "refused": 3, "recovered": 2, "orphans": 1})
         connection.rpush("rq:queue:hooks", "a job without a hash")
     assert metric(client, 'cdr_queue_jobs{queue="cdrs"}') == 1
     assert 0 <= metric(client, 'cdr_queue_oldest_seconds{queue="cdrs"}') < 60
@@ -717,6 +717,8 @@ def test_metrics_tell_the_state_of_each_queue(client: TestClient, redis_url: str
     assert metric(client, 'cdr_failed_jobs{queue="cdrs"}') == 2
     assert metric(client, "cdr_loaded_total") == 7
     assert metric(client, "cdr_refused_total") == 3
+    assert metric(client, "cdr_recovered_total") == 2
+    assert metric(client, "cdr_orphans_total") == 1
 
 
 def test_what_senders_send_makes_no_new_metrics(client: TestClient) -> None:
