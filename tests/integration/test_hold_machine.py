@@ -216,12 +216,16 @@ class Pipeline(RuleBasedStateMachine):
         self.sweep()
 
     @precondition(lambda self: self.some_worker() and self.some_worker(holding=True))
-    @rule()
-    def one_stalls_and_its_jobs_go_to_the_other(self) -> None:
+    @rule(late=st.sampled_from(["renew", "start", "fail", "load_and_finish", "die"]))
+    def one_stalls_and_its_jobs_go_to_the_other(self, late: str) -> None:
+        """And then the one wakes up and goes on."""
+        stalled = self.any_worker(0, holding=True)
         self.everybody_stalls()
         if self.connection.llen(queue_key(CDRS)):
-            self.take(0)
-            self.lease(0, 4)
+            self.take(1 - stalled)
+            if self.workers[1 - stalled].taken:
+                self.lease(1 - stalled, 4)
+                getattr(self, late)(stalled)
 
     @precondition(lambda self: self.jobs)
     @rule(number=st.integers(0, 9))
