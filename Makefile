@@ -50,6 +50,7 @@ $(VENV)/bin/python:
 	"$(PYTHON)" -m venv "$(VENV)"
 
 $(VENV)/.up: $(VENV)/bin/python requirements/up.txt pyproject.toml
+	@echo "Installing what is pinned in requirements/ into $(VENV); the first time takes a minute or two." >&2
 	"$(VENV)/bin/python" -m pip install $(PIP_FLAGS) --require-hashes -r requirements/up.txt
 	"$(VENV)/bin/python" -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
 	@touch "$@"

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 def run_send(files: list[Path], url: str | None, format: str | None) -> int:  # noqa: A002 - named as the option is
-    """Post each file and print each answer; exit code 0: all stored, 1: not all, 2: wrong usage.
+    """Post each file and print each answer; exit code 0: all stored, 1: not all, 2: a file cannot be read.
 
-    Without `format` a file's bytes go out as they are. With it, each CDR in the file becomes a post of its own.
+    Without `format` a file's bytes go out as they are. With it, each CDR in the file becomes a post of its own. Raises
+    ConfigurationError for wrong usage.
     """
     try:
         body_format = _known_format(format)
         bodies = [(file, file.read_bytes()) for file in files]
         with Poster(receiver_url(url)) as poster:
             results = [_send_file(poster, file, body, body_format) for file, body in bodies]
-    except (ConfigurationError, OSError) as error:
+    except OSError as error:
         print_warning(f"cdr send: {error}")
         return 2
     return 0 if all(results) else 1

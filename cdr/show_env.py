@@ -41,5 +41,5 @@ def _shown(folder: DataFolder, names: dict[str, str]) -> dict[str, str]:
 def _held(data: Path) -> DataFolder:
     folder = DataFolder(data)
     if not folder.is_held():
-        raise ConfigurationError(f"no `cdr up` is running on {folder.root}")
+        raise ConfigurationError(f"no `cdr up` is running on {folder.root}: --data names another folder")
     return folder

@@ -102,7 +102,8 @@ def _print(status: dict[str, Any]) -> None:
         ]
         print_table(("PostgreSQL", ""), rows)
     for server, error in status["errors"].items():
-        print_line(f"{server} does not answer: {error}")
+        # What is not set here is no outage.
+        print_line(f"{server}: {error}" if error.endswith("is required") else f"{server} does not answer: {error}")
 
 
 def _print_spools(status: dict[str, Any]) -> None:
@@ -119,8 +120,11 @@ def _print_spools(status: dict[str, Any]) -> None:
 
 def _print_queues(status: dict[str, Any]) -> None:
     print_table(
-        ("queue", "waiting", "oldest", "scheduled", "failed", "workers"),
-        [(q.queue, q.waiting, _age(q.oldest_seconds), q.scheduled, q.failed, q.workers) for q in status["queues"]],
+        ("queue", "waiting", "oldest", "in work", "scheduled", "failed", "workers"),
+        [
+            (q.queue, q.waiting, _age(q.oldest_seconds), q.in_work, q.scheduled, q.failed, q.workers)
+            for q in status["queues"]
+        ],
     )
     print_line()
     print_table(

@@ -34,6 +34,11 @@ def intermediate_key(queue: str) -> str:
     return f"{queue_key(queue)}:intermediate"
 
 
+def lease_key(queue: str) -> str:
+    """Return the key of the sorted set that holds the leases of a queue's jobs, by when they run out."""
+    return f"cdr:leases:{queue}"
+
+
 def started_key(queue: str) -> str:
     """Return the key of the sorted set in which RQ keeps `job:execution` of what is being run."""
     return f"rq:wip:{queue}"

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from common.job_queue import COUNTERS_KEY, LAST_LOADED_FIELD, QUEUES, failed_key, job_key, queue_key, scheduled_key
+from common.queue_format import intermediate_key, lease_key
 from common.redis_client import RedisClient, translated
 
 # The fields of the counters, as `Counters` and the metrics name them.
@@ -18,11 +19,12 @@ _WORKER_FIELDS = ("queues", "state", "last_heartbeat", "hostname", "death")
 
 @dataclass(frozen=True)
 class QueueState:
-    """One queue: how many jobs wait, how long the first has waited, how many wait for a time of day, how many failed."""
+    """One queue: how many jobs wait, since when the first, are in a worker's hand, wait for a time of day, failed."""
 
     queue: str
     waiting: int
     oldest_seconds: float | None
+    in_work: int
     scheduled: int
     failed: int
     workers: int
@@ -84,11 +86,12 @@ def read_counters(connection: RedisClient) -> Counters:
 def _read_queue(connection: RedisClient, queue: str, workers: list[WorkerState]) -> QueueState:
     with translated(), connection.pipeline(transaction=False) as pipeline:
         pipeline.llen(queue_key(queue)).lindex(queue_key(queue), 0)
+        pipeline.llen(intermediate_key(queue)).zcard(lease_key(queue))
         pipeline.zcard(scheduled_key(queue)).zcard(failed_key(queue))
-        waiting, first, scheduled, failed = pipeline.execute()
+        waiting, first, taken, held, scheduled, failed = pipeline.execute()
         enqueued_at = connection.hget(job_key(first.decode()), "enqueued_at") if first else None
     working = sum(worker.queue == queue for worker in workers)
-    return QueueState(queue, waiting, _age(enqueued_at), scheduled, failed, working)
+    return QueueState(queue, waiting, _age(enqueued_at), taken + held, scheduled, failed, working)
 
 
 def _lives(values: list[Any]) -> bool:

@@ -21,6 +21,7 @@ from common.queue_format import (
     failed_key,
     finished_key,
     intermediate_key,
+    lease_key,
     queue_key,
     started_key,
     timestamp,
@@ -38,11 +39,6 @@ STARTED_SECONDS = 86_400
 EXECUTION_PREFIX = "cdr-"
 
 _log = structlog.get_logger("worker.holds")
-
-
-def lease_key(queue: str) -> str:
-    """Return the key of the sorted set that holds the leases of a queue's jobs, by when they run out."""
-    return f"cdr:leases:{queue}"
 
 
 def holders_key(queue: str) -> str:

@@ -20,13 +20,14 @@ from common.queue_format import (
     finished_key,
     intermediate_key,
     job_key,
+    lease_key,
     queue_key,
     scheduled_key,
     started_key,
 )
 from common.redis_client import RedisClient, read_hash, translated
 from common.requeue import TO_QUEUE
-from worker.holds import LEASE_SECONDS, lease_key
+from worker.holds import LEASE_SECONDS
 
 # One step reads so many keys or list entries, and so many jobs at most are brought back a walk: no command holds up Redis.
 STEP = 1000

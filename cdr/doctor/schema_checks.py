@@ -97,6 +97,16 @@ def _outbox(server: Server) -> Finding:
     return ok(f"{waiting:,} entries wait")
 
 
+def _quarantine(server: Server) -> Finding:
+    [kept] = server.row(
+        "SELECT count(*) FROM (SELECT FROM cdr.quarantine WHERE status = 'kept' LIMIT %s) AS kept", _COUNTED_UP_TO
+    )
+    if kept:
+        more = "+" if kept >= _COUNTED_UP_TO else ""
+        return warning(f"{kept:,}{more} kept that were no CDR when they came", "look: cdr quarantine list")
+    return ok("nothing kept that was no CDR")
+
+
 def _scheduler(server: Server) -> Finding:
     # A session of the scheduler asks for work several times a second; of another role's session the time is hidden.
     [alive] = server.row(
@@ -121,6 +131,7 @@ SCHEMA: Section[Server] = Section(
         "schema.partitions": _partitions,
         "schema.default_partition": _default_partition,
         "schema.outbox": _outbox,
+        "quarantine.kept": _quarantine,
         "scheduler.alive": _scheduler,
     },
 )

@@ -57,9 +57,10 @@ class SimulateOptions:
 
 
 def run_simulation(options: SimulateOptions) -> int:
-    """Run to the end or to SIGINT or SIGTERM; exit code 0: all acked, 1: not all, 2: wrong usage.
+    """Run to the end or to SIGINT or SIGTERM; exit code 0: all acked, 1: not all, 2: the file cannot be written.
 
-    Standard output gets one line, which counts CDRs and posts by name; standard error why posts were not acked.
+    Standard output gets one line, which counts CDRs and posts by name; standard error why posts were not acked. Raises
+    ConfigurationError for wrong usage.
     """
     refusals = Refusals(lambda line: print_warning(f"cdr simulate: {line}"))
     try:
@@ -70,7 +71,7 @@ def run_simulation(options: SimulateOptions) -> int:
             poster = stack.enter_context(Poster(url, options.timeout_seconds, options.connections))
             base = stack.enter_context(serve_recordings()) if options.serve_recordings else NO_RECORDINGS
             seconds = _post_all(options, poster, tally, refusals, base)
-    except (ConfigurationError, OSError) as error:
+    except OSError as error:
         print_warning(f"cdr simulate: {error}")
         return 2
     for line in refusals.lines():

@@ -104,6 +104,10 @@ def test_every_cdr_is_acked_and_loaded_although_redis_ends(stack: ComposeStack, 
 def test_a_spool_outlives_the_receiver_that_filled_it(stack: ComposeStack, tmp_path: Path) -> None:
     stack.compose("kill", "redis")
     finish(stack.simulate(tmp_path / "acked", 300))
+    # It ends with exit code 1, because Redis does not answer.
+    options = ("run", "--rm", "--no-TTY", "--entrypoint", "sh", "doctor", "-c", "cdr status --json || true")
+    told = json.loads(stack.compose(*options))
+    assert sum(each["cdrs"] for each in told["spools_here"]) >= 300
     stack.kill(stack.containers("receiver")[0])
 
     stack.start()

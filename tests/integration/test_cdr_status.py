@@ -16,9 +16,10 @@ from doctoring import black_hole
 from api.spool import Batch
 from api.spool_folder import SpoolFolder
 from common.job_queue import CDRS, LOAD_CDRS, intermediate_key, job_key, queue_key
+from common.queue_format import lease_key
 from common.receiver_state import ReceiverState, SpoolState, publish_commands
 from worker import orphans
-from worker.holds import Hold, lease_key
+from worker.holds import Hold
 from worker.orphans import OrphanFinder
 from worker.queue_worker import CdrWorker
 from worker.sweep import sweep
@@ -52,7 +53,7 @@ def test_queues_workers_and_counts_are_told(product: Product) -> None:
     assert done.exit_code == 0
     cdrs = {queue["queue"]: queue for queue in done.json["queues"]}["cdrs"]
     assert cdrs.pop("oldest_seconds") > 86_400
-    assert cdrs == {"queue": "cdrs", "waiting": 1, "scheduled": 0, "failed": 1, "workers": 1}
+    assert cdrs == {"queue": "cdrs", "waiting": 1, "in_work": 0, "scheduled": 0, "failed": 1, "workers": 1}
     [shown] = done.json["workers"]
     assert (shown["name"], shown["queue"]) == (worker.name, "cdrs")
     assert abs(datetime.fromisoformat(shown["last_heartbeat"]).timestamp() - time.time()) < 60
@@ -128,6 +129,15 @@ def test_without_redis_the_database_is_told_and_the_exit_is_1(
     assert done.json["quarantine_kept"] == 0
     assert list(done.json["errors"]) == ["redis"]
     assert "redis does not answer" in product.cdr("status").out
+
+
+def test_what_a_worker_has_in_hand_is_told_as_in_work(product: Product) -> None:
+    product.enqueue([delivery(0)], [delivery(1)])
+    taken = product.redis.lmove(queue_key(CDRS), intermediate_key(CDRS)).decode()
+    states = [product.cdr("status", "--json").json["queues"][0]]
+    Hold(product.redis, CDRS).take(taken, 0)
+    states.append(product.cdr("status", "--json").json["queues"][0])
+    assert [(state["waiting"], state["in_work"]) for state in states] == [(1, 1), (1, 1)]
 
 
 @pytest.fixture

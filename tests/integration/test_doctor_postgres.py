@@ -224,6 +224,16 @@ def test_a_call_that_cannot_be_folded_is_a_warning(here: Here) -> None:
     assert "cdr.outbox.error" in here.findings()["schema.outbox"]["detail"]
 
 
+def test_a_body_that_was_no_cdr_waits_for_a_person(here: Here) -> None:
+    here.product.run(
+        "INSERT INTO cdr.quarantine (received_at, last_received_at, account, format, reason, error, body, sha256)"
+        " VALUES (now(), now(), 'default', 'json', 'unreadable', 'no', 'x', 'x')"
+    )
+    assert faults(here) == {"quarantine.kept": "warning"}
+    here.product.run("UPDATE cdr.quarantine SET status = 'discarded'")
+    assert faults(here) == {}
+
+
 def test_a_table_that_another_session_holds_does_not_hold_up_the_doctor(here: Here) -> None:
     with psycopg.connect(here.product.database_url) as other:
         other.execute("LOCK TABLE cdr.outbox IN ACCESS EXCLUSIVE MODE")

@@ -132,4 +132,4 @@ def test_after_the_sample_of_the_readme_a_newcomer_is_warned_of_nothing(data: Pa
 
 def test_where_no_tree_runs_that_is_wrong_usage(tmp_path: Path) -> None:
     code, found, errors = doctor("--data", str(tmp_path))
-    assert (code, found, errors) == (2, {}, f"cdr: no `cdr up` is running on {tmp_path}\n")
+    assert (code, found, errors) == (2, {}, f"cdr: no `cdr up` is running on {tmp_path}: --data names another folder\n")

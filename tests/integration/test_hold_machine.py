@@ -20,10 +20,10 @@ from cdr.embedded_valkey import EmbeddedValkey
 from cdr.ports import free_port
 from common.failed_index import index_key
 from common.job_queue import CDRS, LOAD_CDRS, NewJob, failed_key, intermediate_key, job_key, queue_key, scheduled_key
-from common.queue_format import finished_key, started_key
+from common.queue_format import finished_key, lease_key, started_key
 from common.requeue import move_due_to_queue, move_to_queue
 from worker import orphans
-from worker.holds import Hold, holders_key, lease_key
+from worker.holds import Hold, holders_key
 from worker.orphans import OrphanFinder
 from worker.outbox import enqueue
 from worker.sweep import seen_key, sweep

@@ -38,13 +38,13 @@ from common.job_queue import (
     queue_key,
 )
 from common.postgres import Database
-from common.queue_format import finished_key
+from common.queue_format import finished_key, lease_key
 from common.replay_failed import replay
 from common.requeue import Moved, move_to_queue
 from worker import context, jobs, leases, queue_worker, scheduler
 from worker import sweep as sweeping
 from worker.bisection import Failed
-from worker.holds import Hold, holders_key, lease_key
+from worker.holds import Hold, holders_key
 from worker.leases import Renewal
 from worker.outbox import enqueue, enqueue_once, queue_waiting_recordings, recording_jobs, work_off
 from worker.queue_worker import CdrWorker

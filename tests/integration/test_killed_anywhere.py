@@ -17,8 +17,8 @@ from running import loaded, processes, until
 from cdr.ports import free_port
 from common.failed_jobs import Filter, list_failed
 from common.job_queue import CDRS, intermediate_key, queue_key, scheduled_key
-from common.queue_format import started_key
-from worker.holds import holders_key, lease_key
+from common.queue_format import lease_key, started_key
+from worker.holds import holders_key
 from worker.sweep import seen_key
 
 PLACES = (queue_key, intermediate_key, started_key, scheduled_key, lease_key, holders_key)

@@ -24,9 +24,8 @@ from common.job_queue import (
     queue_key,
     scheduled_key,
 )
-from common.queue_format import finished_key, started_key
+from common.queue_format import finished_key, lease_key, started_key
 from worker import orphans
-from worker.holds import lease_key
 from worker.orphans import ORPHANS_FIELD, OrphanFinder
 from worker.outbox import enqueue
 

@@ -21,9 +21,9 @@ from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
 from cdr.ports import free_port
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, NewJob, failed_key, queue_key
+from common.queue_format import lease_key
 from common.queue_state import read_workers
 from common.redis_client import connect
-from worker.holds import lease_key
 from worker.outbox import enqueue
 from worker.queue_worker import CdrWorker
 

@@ -18,7 +18,7 @@ from test_receiver_process import Receiver
 
 from cdr.ports import free_port
 from common.job_queue import CDRS, failed_key, queue_key
-from worker.holds import lease_key
+from common.queue_format import lease_key
 
 SENDERS = 4
 BETWEEN_TWO_RESTARTS = 150

@@ -12,6 +12,7 @@ from fake_receiver import Reply, fake_receiver
 
 from cdr.post_cdr import post
 from cdr.send import run_send
+from common.errors import ConfigurationError
 
 CDR = {"caller": "0540000000", "time": 1536855354, "ivruniqueid": "20180913161553x", "type": "Queue", "did": "שלום"}
 XMLRPC = xmlrpc.client.dumps((CDR,), "CDR").encode()
@@ -106,7 +107,8 @@ def test_a_wrong_address_or_format_is_wrong_usage(
     cdr_file: Path, url: str | None, body_format: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CDR_RECEIVER_URL", raising=False)
-    assert run_send([cdr_file], url, body_format) == 2
+    with pytest.raises(ConfigurationError):
+        run_send([cdr_file], url, body_format)
 
 
 @pytest.mark.parametrize("body", [json.dumps(CDR).encode(), XMLRPC])

@@ -30,9 +30,10 @@ from common.job_queue import (
     job_key,
     queue_key,
 )
+from common.queue_format import lease_key
 from common.queue_state import read_workers
 from migrations.apply import migrate
-from worker.holds import holders_key, lease_key
+from worker.holds import holders_key
 from worker.outbox import enqueue
 from worker.scheduled_jobs import schedule, scheduled_key
 from worker.sweep import sweep

@@ -27,7 +27,10 @@ def test_a_folder_on_which_nothing_runs_is_named(tmp_path: Path, capsys: pytest.
     assert show_env(tmp_path / "none") == 1
 
     output = capsys.readouterr()
-    assert (output.out, output.err) == ("", f"cdr env: no `cdr up` is running on {tmp_path / 'none'}\n")
+    assert (output.out, output.err) == (
+        "",
+        f"cdr env: no `cdr up` is running on {tmp_path / 'none'}: --data names another folder\n",
+    )
 
 
 def test_a_start_that_is_under_way_is_told_from_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
