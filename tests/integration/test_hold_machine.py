@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from loading import delivery, leg
 
-from cdr.embedded_server import running
-from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from common.failed_index import index_key
 from common.job_queue import CDRS, LOAD_CDRS, NewJob, failed_key, intermediate_key, job_key, queue_key, scheduled_key
 from common.queue_format import finished_key, lease_key, started_key
@@ -333,20 +329,19 @@ class Pipeline(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def connection(open_path: Path) -> Iterator[redis.Redis]:
-    """A Redis that nobody else uses: what the test before left running may still sweep or take jobs in the shared one.
-
-    It does not wait for its disk at each of some ten thousand steps, because nothing here is cut off.
-    """
-    server = EmbeddedValkey(open_path / "valkey", free_port(), "only-for-tests")
-    with running(server), redis.Redis.from_url(server.url(), socket_timeout=60) as client:
+def connection(redis_url: str) -> Iterator[redis.Redis]:
+    """A Redis that does not wait for its disk at each of some ten thousand steps: nothing here is cut off."""
+    with redis.Redis.from_url(redis_url, socket_timeout=60) as client:
+        usual = client.config_get("appendfsync")["appendfsync"]
         client.config_set("appendfsync", "no")
         # So nobody may wait for the disk.
         vars(client)["ack_level"] = "redis"
         yield client
+        client.config_set("appendfsync", usual)
 
 
-# Some half a minute on a quiet machine, and several times that beside others.
+# Some 40 s on a quiet machine, and several times that beside others. A time limit that strikes within an example is for
+# hypothesis a failure of that example, which it then tries for minutes to meet again.
 @pytest.mark.timeout(900)
 def test_whatever_happens_each_job_is_in_one_place_and_in_the_end_it_was_run(
     connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
