@@ -39,7 +39,7 @@ def acked(product: Product, tmp_path: Path) -> Path:
 
 
 def documented_check(product: Product, acked: Path) -> list[str]:
-    [snippet] = re.findall(r"^python - acked.txt <<'END'\n(.*?)^END$", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    [snippet] = re.findall(r"^python - var/acked.txt <<'END'\n(.*?)^END$", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
     done = subprocess.run(
         [sys.executable, "-", str(acked)],
         input=snippet,
