@@ -179,6 +179,7 @@ def test_a_child_that_is_killed_is_started_again(data: Path, name: str) -> None:
 
     with up(data) as process:
         addresses(data, process)
+        eventually(running)
         (victim,) = running()
         os.kill(victim, signal.SIGKILL)
 
