@@ -69,8 +69,8 @@ def connect(
 ) -> RedisClient:
     """Return a client with a connection pool, for workers and commands; replies are bytes.
 
-    `ack_level` and `ack_replicas` are for `commit`. Commands are tried again after a broken connection, so use it only for what may happen twice. With no `retries` a
-    server that says nothing is given up after the timeout, once.
+    `ack_level` and `ack_replicas` are for `commit`. Commands are tried again after a broken connection, so use it only for
+    what may happen twice. With no `retries` a server that says nothing is given up after the timeout, once.
     """
     # A Unix socket has no peer that could vanish without a word, and redis-py takes no word on keepalives for it.
     network = {} if url.startswith("unix:") else {"socket_connect_timeout": CONNECT_SECONDS, "socket_keepalive": True}
