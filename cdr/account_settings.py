@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from cdr.database import opened_database
 from cdr.options import wrong_usage
 from cdr.printing import print_list
+from common.environment import problem_with
 from common.postgres import statement
-from common.settings import AccountDefaults, is_account, problem_with
+from common.settings import AccountDefaults, is_account
 from worker.phone_numbers import is_known_region
 
 _COLUMNS = ("account", "time zone", "time rule", "fallback", "region", "duration includes wait")

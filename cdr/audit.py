@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from cdr.printing import print_warning
+from common.environment import load
 from common.errors import CdrError
 from common.postgres import IN_DOUBT, Database, statement
-from common.settings import DatabaseSettings, load
+from common.settings import DatabaseSettings
 
 # Of work that is killed the entry tells what had been done not long before.
 PROGRESS_SECONDS = 5.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from common.environment import load
 from common.postgres import Database
-from common.settings import DatabaseSettings, load
+from common.settings import DatabaseSettings
 
 
 @contextmanager

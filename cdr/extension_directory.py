@@ -10,9 +10,10 @@ from cdr.database import opened_database
 from cdr.extension_file import COLUMNS, read_extensions
 from cdr.options import failed, wrong_usage
 from cdr.printing import print_csv, print_line, print_list, print_warning
+from common.environment import load
 from common.errors import Unreadable
 from common.postgres import statement
-from common.settings import AccountDefaults, is_account, load
+from common.settings import AccountDefaults, is_account
 
 
 @dataclass(frozen=True)

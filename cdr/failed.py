@@ -11,12 +11,13 @@ import typer
 
 from cdr.options import DryRun, Everything, Json, Limit, Rate, Reason, Since, Until, failed, require_choice, wrong_usage
 from cdr.printing import print_count, print_json, print_line, print_list, print_table, print_text
+from common.environment import load
 from common.failed_details import read_details
 from common.failed_jobs import FailedJob, Filter, find_failed, find_ids, list_failed
 from common.job_queue import QUEUES
 from common.redis_client import RedisClient, connect
 from common.replay_failed import discard, replay
-from common.settings import RedisSettings, load
+from common.settings import RedisSettings
 
 app = typer.Typer(no_args_is_help=True, help="Failed jobs: CDRs and recordings that wait for a cause to be mended.")
 

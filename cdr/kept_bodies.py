@@ -13,10 +13,11 @@ from cdr.audit import audited
 from cdr.database import opened_database
 from cdr.options import failed, wrong_usage
 from cdr.printing import print_bytes, print_count, print_json, print_line, print_list, print_table, print_text
+from common.environment import load
 from common.errors import Rejected
 from common.postgres import Database, statement
 from common.redis_client import connect
-from common.settings import BodySettings, RedisSettings, load
+from common.settings import BodySettings, RedisSettings
 from worker.kept_bodies import BodyFilter, KeptBody, WholeBody, find_bodies, mark, read_body_of
 from worker.replay_quarantine import count_cdrs, replay_body
 

@@ -76,7 +76,8 @@ def scheduler() -> None:
 @app.command()
 def migrate(status: Annotated[bool, typer.Option("--status", help="only tell what is applied")] = False) -> None:
     """Bring the database's schema up to date."""
-    from common.settings import DatabaseSettings, load
+    from common.environment import load
+    from common.settings import DatabaseSettings
     from migrations import apply
 
     url = load(DatabaseSettings).database_url.get_secret_value()

@@ -12,8 +12,8 @@ import urllib3
 from pydantic import AfterValidator, SecretStr
 from urllib3.util import Timeout, Url, parse_url
 
+from common.environment import Group, load
 from common.errors import ConfigurationError
-from common.settings import Group, load
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 NO_ANSWER = 0

@@ -13,11 +13,12 @@ import uvicorn
 
 from api.app import create_app
 from cdr.bounded_http import BoundedHTTP
+from common.environment import load
 from common.errors import ConfigurationError
 from common.job_queue import RECORDINGS
 from common.postgres import Database
 from common.redis_client import connect
-from common.settings import DatabaseSettings, ReceiverSettings, RecordingSettings, RedisSettings, SpoolSettings, load
+from common.settings import DatabaseSettings, ReceiverSettings, RecordingSettings, RedisSettings, SpoolSettings
 
 GRACE_SECONDS = 10
 _BACKLOG = 2048

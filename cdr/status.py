@@ -12,12 +12,13 @@ from api.spool_note import SpoolNote, read_notes
 from cdr.database import opened_database
 from cdr.printing import print_json, print_line, print_table
 from cdr.show_env import running_settings
+from common.environment import load, use_settings
 from common.errors import CdrError
 from common.postgres import statement
 from common.queue_state import read_counters, read_queues, read_workers
 from common.receiver_state import ReceiverState, read_receivers
 from common.redis_client import connect
-from common.settings import RedisSettings, SpoolSettings, load, use_settings
+from common.settings import RedisSettings, SpoolSettings
 
 _TIMEOUT_SECONDS = 3.0
 

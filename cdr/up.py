@@ -12,8 +12,9 @@ from cdr.process_tree import CDR_COMMAND, ProcessTree
 from cdr.supervisor import Supervisor
 from cdr.up_options import GivenSettings, UpOptions
 from common.ack_gate import MEANING
+from common.environment import load, settings_here
 from common.errors import ConfigurationError
-from common.settings import is_loopback, load, settings_here
+from common.settings import is_loopback
 
 __all__ = ["UpOptions", "run_up"]
 

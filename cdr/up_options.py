@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import SecretStr
 
-from common.settings import Group
+from common.environment import Group
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 import structlog
 
-from common.settings import LogSettings, load
+from common.environment import load
+from common.settings import LogSettings
 from common.terminal import one_line, printable
 
 # Text of several lines, which stands below the line of its event.

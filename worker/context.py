@@ -10,9 +10,10 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
+from common.environment import load
 from common.postgres import Database
 from common.redis_client import RedisClient, connect
-from common.settings import AccountDefaults, DatabaseSettings, RecordingSettings, RedisSettings, load
+from common.settings import AccountDefaults, DatabaseSettings, RecordingSettings, RedisSettings
 from worker.accounts import Accounts
 from worker.address_guard import AddressGuard
 from worker.extension_directory import ExtensionDirectory

@@ -15,7 +15,7 @@ from cdr.doctor.settings_checks import SETTINGS
 from cdr.doctor.spool_checks import SPOOL
 from cdr.printing import print_json_list, print_line
 from cdr.show_env import running_settings
-from common.settings import use_settings
+from common.environment import use_settings
 
 SECTIONS = (SETTINGS, REDIS, QUEUES_AND_RECEIVERS, POSTGRES, SCHEMA, SPOOL, RECORDINGS)
 _NAME_WIDTH = max(len(name) for section in SECTIONS for name in section.checks)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeVar
 
+from common.environment import Group, load, missing
 from common.errors import ConfigurationError
-from common.settings import Group, load, missing
 
 Status = Literal["ok", "info", "warning", "problem"]
 AnyGroup = TypeVar("AnyGroup", bound=Group)

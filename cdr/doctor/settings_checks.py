@@ -10,19 +10,16 @@ from pydantic_settings import SettingsConfigDict
 
 from cdr.doctor.examine import Section
 from cdr.doctor.finding import Finding, info, not_set, ok, problem, settings_of, warning
+from common.environment import Group, is_given, load, missing
 from common.errors import ConfigurationError
 from common.settings import (
     AccountDefaults,
     DatabaseSettings,
-    Group,
     LogSettings,
     ReceiverSettings,
     RecordingSettings,
     RedisSettings,
     SpoolSettings,
-    is_given,
-    load,
-    missing,
 )
 
 RQ_CLASSES = {

@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from cdr.doctor.examine import Section
 from cdr.doctor.finding import Finding, not_set, ok, problem, settings_of, warning
-from common.settings import ReceiverSettings, SpoolSettings, is_given
+from common.environment import is_given
+from common.settings import ReceiverSettings, SpoolSettings
 
 TRIAL_BYTES = 64 * 1024
 _NAMED = 5

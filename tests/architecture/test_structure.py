@@ -82,7 +82,7 @@ def test_the_environment_is_read_in_the_settings_only() -> None:
         for path in MODULES
         if any(isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"} for node in ast.walk(_tree(path)))
     }
-    assert readers <= {"common/settings.py"} | ENVIRONMENT_PASSED_ON
+    assert readers <= {"common/environment.py"} | ENVIRONMENT_PASSED_ON
 
 
 # It hands the environment on to the process that it starts, and reads nothing from it.

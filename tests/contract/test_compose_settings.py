@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from common import settings
-from common.settings import Group, load
+from common.environment import Group, load
 
 ROOT = Path(__file__).parents[2]
 

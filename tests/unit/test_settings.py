@@ -8,22 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from common.environment import Group, is_given, load, missing, settings_here, use_settings
 from common.errors import ConfigurationError
 from common.settings import (
     AccountDefaults,
     DatabaseSettings,
-    Group,
     LogSettings,
     ReceiverSettings,
     RecordingSettings,
     RedisSettings,
     SpoolSettings,
-    is_given,
     is_loopback,
-    load,
-    missing,
-    settings_here,
-    use_settings,
 )
 
 SECRET = "only-for-tests-0123"
