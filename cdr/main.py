@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,11 +16,30 @@ from common.errors import CdrError, ConfigurationError
 from common.job_queue import QUEUES
 from common.log_setup import set_up_logging
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(failed.app, name="failed")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(extensions.app, name="extensions")
 app.add_typer(accounts.app, name="accounts")
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        print_line(f"cdr-pipeline {version_of('cdr-pipeline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def cdr(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=lambda value: _print_version(wanted=value), is_eager=True, help="print the version"
+        ),
+    ] = False,
+) -> None:
+    """Receive Voicenter's call detail records, acknowledge them once they are on disk, and load them into PostgreSQL."""
 
 
 @app.command()

@@ -124,13 +124,13 @@ def _list_queue(connection: RedisClient, queue: str, wanted: Filter, *, tidy: bo
 
 def _read(connection: RedisClient, queue: str, page: list[tuple[str, float]], *, tidy: bool) -> list[FailedJob]:
     with translated(), connection.pipeline(transaction=False) as pipeline:
+        scores = connection.zmscore(failed_key(queue), [job_id for job_id, _ in page])
         for job_id, _ in page:
-            pipeline.zscore(failed_key(queue), job_id)
             pipeline.hmget(job_key(job_id), _HASH_FIELDS)
         # What another type of value has taken the place of is nobody's job, and no reason to list none.
-        replies = pipeline.execute(raise_on_error=False)
+        hashes = pipeline.execute(raise_on_error=False)
     failed, stale, gone = [], [], []
-    for (job_id, failed_at), score, values in zip(page, replies[0::2], replies[1::2], strict=True):
+    for (job_id, failed_at), score, values in zip(page, scores, hashes, strict=True):
         data, meta = values if isinstance(values, list) else (b"", None)
         if score is None:
             stale.append(job_id)

@@ -42,4 +42,9 @@ def _print(checked: list[Checked]) -> None:
         text = f"{each.detail} - {each.advice}" if each.advice else each.detail
         print_line(f"{each.status:<8} {each.check:<{_NAME_WIDTH}} {text}")
     counts = Counter(each.status for each in checked)
-    print_line(f"{len(checked)} checks: {counts['problem']} problems, {counts['warning']} warnings")
+    found = ", ".join(_counted(counts[status], status) for status in ("problem", "warning"))
+    print_line(f"{_counted(len(checked), 'check')}: {found}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,26 @@
+"""The command itself: what it says about itself."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+from typer.testing import CliRunner
+
+from cdr.doctor import command
+from cdr.doctor.examine import Checked
+from cdr.main import app
+
+
+def test_it_tells_its_version() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+
+    assert (done.exit_code, done.stdout) == (0, f"cdr-pipeline {version('cdr-pipeline')}\n")
+
+
+def test_one_warning_is_no_warnings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "examine", lambda _sections: [Checked("redis.up", "warning", "slow", "wait")])
+
+    command.run_doctor(None, as_json=False)
+
+    assert capsys.readouterr().out.splitlines()[-1] == "1 check: 0 problems, 1 warning"
