@@ -15,7 +15,8 @@ from common.errors import RecordingGone, RecordingNotReady, RecordingRefused, Tr
 from common.postgres import Database, statement
 from worker.address_guard import AddressGuard
 from worker.audio_kind import SIGNATURE_BYTES, AudioKind, audio_kind
-from worker.recording_store import RecordingStore, StoredObject, recording_key
+from worker.recording_key import recording_key
+from worker.recording_store import RecordingStore, StoredObject
 from worker.safe_http import FetchLimits, Response, open_checked
 
 MAX_SIDE_BY_SIDE = 32
@@ -135,7 +136,8 @@ def _take(response: Response, recording: Recording, store: RecordingStore) -> Ou
     if kind is None:
         raise RecordingNotReady("what came is no audio" if head else "what came is empty")
     key = recording_key(recording.account, recording.started_at, recording.call_id, recording.call_type, kind.extension)
-    return Stored(store.put(key, chain((head,), response.chunks)), kind)
+    with store.staged(chain((head,), response.chunks)) as staged:
+        return Stored(store.place(staged, key), kind)
 
 
 def _head(response: Response) -> bytes:
