@@ -179,6 +179,7 @@ def _ascending(seconds: tuple[float, ...]) -> tuple[float, ...]:
 Waits = Annotated[
     tuple[Annotated[float, Field(gt=0, le=31_536_000)], ...],
     NoDecode,
+    Field(min_length=1),
     BeforeValidator(_split),
     AfterValidator(_ascending),
 ]

@@ -119,7 +119,9 @@ class AddressGuard:
         addresses = self._addresses(host, port)
         for address in addresses:
             if not self.may_connect(address, port):
-                raise RecordingRefused(f"{shown(host)} is at {address} port {port}, which is neither public nor allowed")
+                raise RecordingRefused(
+                    f"{shown(host)} is at {address} port {port}, which is neither public nor allowed"
+                )
         return addresses
 
     def _addresses(self, host: str, port: int) -> list[Address]:

@@ -98,7 +98,7 @@ def _codec(mime_type: str | None) -> str | None:
 def _believable(seconds: float | None) -> float | None:
     if seconds is None or not math.isfinite(seconds) or not 0 <= seconds <= _LONGEST_SECONDS:
         return None
-    return round(seconds, 1)
+    return round(float(seconds), 1)
 
 
 def note_difference(problem: str | None, seconds: float | None, talk_seconds: int | None) -> str | None:

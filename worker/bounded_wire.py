@@ -62,9 +62,9 @@ class Wire:
         """Allow as much more to come as has turned out to be body, and what frames it."""
         self._allowed += body_bytes + body_bytes // _A_BYTE_OF_BODY_FRAMES
 
-    def makefile(self, mode: str, *_: Any, **__: Any) -> io.BufferedReader:
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         """Return the stream that the answer is read from."""
-        return io.BufferedReader(_Counting(self, self.sock.makefile(mode, buffering=0)))
+        return io.BufferedReader(_Counting(self, self.sock.makefile("rb", buffering=0)))
 
     def count(self, size: int) -> None:
         """Note bytes that came; raises RecordingRefused when too many of them are no body."""

@@ -117,7 +117,9 @@ def _joined(url: str, location: str) -> str:
 
 
 @contextmanager
-def _exchange(target: Url, guard: AddressGuard, limits: FetchLimits, started: float) -> Iterator[tuple[HTTPResponse, Wire]]:
+def _exchange(
+    target: Url, guard: AddressGuard, limits: FetchLimits, started: float
+) -> Iterator[tuple[HTTPResponse, Wire]]:
     with ExitStack() as stack:
         with _translated(target):
             connection, wire = stack.enter_context(_connected(target, guard, limits, started))
@@ -131,7 +133,9 @@ def _exchange(target: Url, guard: AddressGuard, limits: FetchLimits, started: fl
 
 
 @contextmanager
-def _connected(target: Url, guard: AddressGuard, limits: FetchLimits, started: float) -> Iterator[tuple[HTTPConnection, Wire]]:
+def _connected(
+    target: Url, guard: AddressGuard, limits: FetchLimits, started: float
+) -> Iterator[tuple[HTTPConnection, Wire]]:
     secure = target.scheme == "https"
     host = _bare_host(target)
     port = _DEFAULT_PORT[target.scheme or ""] if target.port is None else target.port

@@ -8,7 +8,17 @@ from struct import unpack, unpack_from
 from typing import BinaryIO
 
 # The registered numbers that telephone systems write; G.711 is what the call itself was sent in.
-_CODECS = {1: "pcm", 2: "adpcm", 3: "float", 6: "alaw", 7: "mulaw", 0x11: "adpcm", 0x31: "gsm", 0x55: "mp3", 0x64: "g726"}
+_CODECS = {
+    1: "pcm",
+    2: "adpcm",
+    3: "float",
+    6: "alaw",
+    7: "mulaw",
+    0x11: "adpcm",
+    0x31: "gsm",
+    0x55: "mp3",
+    0x64: "g726",
+}
 # The number is then the first of the sixteen bytes that name the format, in the part that follows.
 _EXTENSIBLE = 0xFFFE
 # A program that could not go back to its header when it was done left 0 or about as much as fits.
