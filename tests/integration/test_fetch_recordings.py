@@ -10,25 +10,35 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from recording_host import Host, Page, Rows, host, rows, wav
+from recording_host import SIGNATURE, Host, Page, Rows, host, rows, wav
 
+from cdr.ports import free_port
+from common.errors import QueueUnavailable
 from common.postgres import Database
+from common.redis_client import connect
 from worker import fetch_recording
 from worker.address_guard import AddressGuard
 from worker.audio_kind import audio_kind
-from worker.fetch_recording import MAX_SIDE_BY_SIDE, RETRY_DELAYS, fetch_recordings
+from worker.fetch_batch import MAX_SIDE_BY_SIDE, Batch
+from worker.fetch_gate import LEASE_SECONDS, FetchGate, Visit
+from worker.fetch_recording import Fetcher
+from worker.recording_outcome import PutOff
 from worker.recording_store import RecordingStore
 from worker.safe_http import FetchLimits
+from worker.scheduled_jobs import Retry
 
 __all__ = ["host", "rows"]
 
 LIMITS = FetchLimits(max_bytes=100_000, connect_seconds=5, read_seconds=5, total_seconds=10)
 IMPATIENT = FetchLimits(max_bytes=100_000, connect_seconds=5, read_seconds=0.2, total_seconds=0.5)
 GUARD = AddressGuard([ipaddress.ip_network("127.0.0.1/32")])
+WAITS = (10.0, 30.0)
 MP3 = b"\xff\xfb\x90\x64" + bytes(413)
 
 
@@ -37,21 +47,24 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "recordings"
 
 
-Run = Callable[..., list[tuple[int, datetime]]]
+Run = Callable[..., list[Retry]]
 
 
 @pytest.fixture
-def run(database_url: str, folder: Path) -> Iterator[Run]:
+def run(database_url: str, redis_url: str, folder: Path) -> Iterator[Run]:
     database = Database(database_url, "test")
     store = RecordingStore(folder.as_uri())
+    gate = FetchGate(connect(redis_url), per_host=100)
 
-    def fetch(
-        *recording_ids: int, guard: AddressGuard = GUARD, limits: FetchLimits = LIMITS
-    ) -> list[tuple[int, datetime]]:
-        return fetch_recordings(database, store, recording_ids, guard, limits)
+    def fetch(*recording_ids: int, guard: AddressGuard = GUARD, limits: FetchLimits = LIMITS) -> list[Retry]:
+        return Batch(database, Fetcher(store, guard, limits), gate, WAITS).fetch(recording_ids)
 
     yield fetch
     database.close()
+
+
+def retried(retries: list[Retry]) -> list[int]:
+    return sorted(each.recording_id for each in retries)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -88,11 +101,12 @@ def test_a_recording_that_comes_later_is_stored_then(host: Host, rows: Rows, run
     retries = run(recording_id)
 
     row = rows.get(recording_id)
-    assert retries == [(recording_id, row["next_attempt_at"])]
-    assert timedelta(0) <= row["next_attempt_at"] - before - RETRY_DELAYS[0] < timedelta(seconds=5)
+    assert retries == [Retry(recording_id, row["next_attempt_at"], 10)]
+    assert timedelta(0) <= row["next_attempt_at"] - before - timedelta(seconds=WAITS[0]) < timedelta(seconds=5)
     assert (row["status"], row["attempts"], row["last_error"]) == ("pending", 1, "the host answers HTTP 404")
 
     host.pages["/late"] = host.pages["/audio"]
+    rows.make_due(recording_id)
     assert run(recording_id) == []
     assert (rows.get(recording_id)["status"], rows.get(recording_id)["attempts"]) == ("stored", 2)
     assert len(files(folder)) == 1
@@ -121,7 +135,6 @@ def hang_up(page: Page) -> None:
 NOT_READY: dict[str, Callable[[Page], None]] = {
     "403": lambda page: page.answer(403),
     "404": lambda page: page.answer(404, b"<html>not here</html>"),
-    "429": lambda page: page.answer(429),
     "500": lambda page: page.answer(500),
     "503": lambda page: page.answer(503),
     "no content": lambda page: page.answer(204),
@@ -152,7 +165,7 @@ def test_what_is_no_recording_yet_is_tried_again(
     retries = run(recording_id)
 
     row = rows.get(recording_id)
-    assert [retried for retried, _ in retries] == [recording_id]
+    assert retried(retries) == [recording_id]
     assert (row["status"], row["attempts"]) == ("pending", 1)
     assert "secret" not in row["last_error"]
     assert files(folder) == {}
@@ -167,7 +180,7 @@ def test_a_host_that_is_too_slow_is_tried_again(
 
     retries = run(recording_id, limits=IMPATIENT)
 
-    assert [retried for retried, _ in retries] == [recording_id]
+    assert retried(retries) == [recording_id]
     assert rows.get(recording_id)["status"] == "pending"
     assert files(folder) == {}
 
@@ -217,16 +230,211 @@ def test_a_host_that_says_gone_is_not_asked_again(host: Host, rows: Rows, run: R
 
 
 def test_a_host_may_ask_for_a_longer_wait(host: Host, rows: Rows, run: Run) -> None:
-    host.pages["/page"] = lambda page: page.answer(429, Retry_After="120")
+    host.pages["/page"] = lambda page: page.answer(404, Retry_After="120")
 
-    ((_, retry_at),) = run(rows.add(host.url("/page")))
+    (retry,) = run(rows.add(host.url("/page")))
 
-    assert timedelta(seconds=110) < retry_at - datetime.now(UTC) <= timedelta(seconds=120)
+    assert retry.wait_seconds == 120
+    assert rows.get(retry.recording_id)["attempts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [(429, {"Retry_After": "120"}, 120), (429, {}, 30), (503, {"Retry_After": "99999"}, 3600)],
+)
+def test_a_host_that_asks_to_be_left_alone_is_and_it_costs_no_attempt(
+    host: Host, rows: Rows, run: Run, redis_url: str, status: int, headers: dict[str, str], seconds: int
+) -> None:
+    asked: list[Page] = []
+    host.pages["/busy"] = lambda page: (asked.append(page), page.answer(status, **headers))[1]
+    first, second = rows.add(host.url("/busy")), rows.add(host.url("/audio"))
+
+    (retry,) = run(first)
+
+    assert seconds <= retry.wait_seconds < seconds + 4
+    assert (rows.get(first)["status"], rows.get(first)["attempts"]) == ("pending", 0)
+    assert rows.get(first)["last_error"] == f"127.0.0.1:{host.server_port} asks to wait (HTTP {status})"
+
+    rows.make_due(first)
+    retries = run(first, second)
+
+    assert retried(retries) == [first, second]
+    assert len({each.due for each in retries}) == 1
+    assert len(asked) == 1
+
+    with closing(connect(redis_url)) as connection:
+        assert connection.delete(f"cdr:host_wait:127.0.0.1:{host.server_port}") == 1
+    rows.make_due(second)
+    run(second)
+    assert rows.get(second)["status"] == "stored"
+
+
+def test_a_host_that_asks_to_wait_for_a_week_is_given_up(host: Host, rows: Rows, run: Run) -> None:
+    host.pages["/busy"] = lambda page: page.answer(429)
+    recording_id = rows.add(host.url("/busy"))
+    rows.set(recording_id, "pending_since", datetime.now(UTC) - timedelta(days=8))
+
+    assert run(recording_id) == []
+    assert (rows.get(recording_id)["status"], rows.get(recording_id)["attempts"]) == ("gone", 0)
+
+
+def test_a_host_has_no_more_requests_at_a_time_than_places(
+    host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
+) -> None:
+    counts, most, lock = [0], [0], threading.Lock()
+
+    def slow(page: Page) -> None:
+        with lock:
+            counts[0] += 1
+            most[0] = max(most[0], counts[0])
+        time.sleep(0.1)
+        with lock:
+            counts[0] -= 1
+        page.answer(200, MP3)
+
+    host.pages["/slow"] = slow
+    ids = [rows.add(f"{host.url('/slow')}&{number}", call_id=str(number)) for number in range(8)]
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+
+    def fetch(part: list[int]) -> None:
+        with closing(Database(database_url, "test")) as database, closing(connect(redis_url)) as client:
+            assert Batch(database, fetcher, FetchGate(client, 2, 30), WAITS).fetch(part) == []
+
+    two_recorders = [threading.Thread(target=fetch, args=[part]) for part in (ids[:4], ids[4:])]
+    for each in two_recorders:
+        each.start()
+    for each in two_recorders:
+        each.join()
+
+    assert most == [2]
+    assert len(files(folder)) == 8
+
+
+def test_legs_that_share_an_address_are_fetched_once(host: Host, rows: Rows, run: Run, folder: Path) -> None:
+    asked: list[Page] = []
+    host.pages["/once"] = lambda page: (asked.append(page), page.answer(200, wav()))[1]
+    first, second, later = (rows.add(host.url("/once"), call_id=name) for name in ("a", "b", "c"))
+    other_account = rows.add(host.url("/once"), call_id="d", account="other")
+
+    assert run(first, second) == []
+    assert run(later) == []
+    assert len(asked) == 1
+    assert run(other_account) == []
+
+    assert len(asked) == 2
+    same = ("status", "storage_key", "bytes", "sha256", "content_type", "seconds", "codec")
+    assert len({tuple(rows.get(each)[name] for name in same) for each in (first, second, later)}) == 1
+    assert [rows.get(each)["attempts"] for each in (first, second, later)] == [1, 0, 0]
+    assert rows.get(other_account)["storage_key"] == "other/2026/11/23/d-Queue.wav"
+    assert len(files(folder)) == 2
+
+
+def test_legs_whose_shared_address_has_nothing_yet_come_again_one_after_the_other(
+    host: Host, rows: Rows, run: Run
+) -> None:
+    host.pages["/late"] = lambda page: page.answer(404)
+    first, second = rows.add(host.url("/late"), call_id="a"), rows.add(host.url("/late"), call_id="b")
+
+    assert retried(run(first, second)) == [first, second]
+
+    assert [rows.get(each)["attempts"] for each in (first, second)] == [1, 0]
+    assert rows.get(second)["last_error"] == "the same address is being fetched"
+
+
+def test_a_run_that_comes_too_early_fetches_nothing_and_schedules_what_another_may_not_have(
+    host: Host, rows: Rows, run: Run
+) -> None:
+    host.pages["/late"] = lambda page: page.answer(404)
+    recording_id = rows.add(host.url("/late"))
+    (retry,) = run(recording_id)
+    host.pages["/late"] = host.pages["/audio"]
+
+    (again,) = run(recording_id)
+
+    assert (again.recording_id, again.due) == (retry.recording_id, retry.due)
+    assert 5 < again.wait_seconds <= 10
+    assert (rows.get(recording_id)["status"], rows.get(recording_id)["attempts"]) == ("pending", 1)
+
+
+def test_a_redis_that_is_away_puts_the_job_back_and_changes_nothing(
+    host: Host, rows: Rows, database_url: str, folder: Path
+) -> None:
+    recording_id = rows.add(host.url("/audio"))
+    before = rows.get(recording_id)
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+
+    with (
+        closing(Database(database_url, "test")) as database,
+        closing(connect(f"redis://127.0.0.1:{free_port()}/0", 0.2, 0)) as away,
+        pytest.raises(QueueUnavailable),
+    ):
+        Batch(database, fetcher, FetchGate(away, 10), WAITS).fetch([recording_id])
+
+    assert rows.get(recording_id) == before
+
+
+def test_a_redis_that_goes_away_costs_no_recording_what_was_learned(
+    host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
+) -> None:
+    good, unlucky = rows.add(host.url("/audio")), rows.add(f"{host.url('/audio')}&2")
+
+    class HalfAway(Visit):
+        @contextmanager
+        def place(self, host: str) -> Iterator[PutOff | None]:
+            if next(turns):
+                raise QueueUnavailable("away")
+            with super().place(host) as put_off:
+                yield put_off
+
+    turns = iter([False, True])
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+    with closing(Database(database_url, "test")) as database, closing(connect(redis_url)) as client:
+        gate = FetchGate(client, 10)
+        gate.visit = lambda: HalfAway(client, 10, 1)  # type: ignore[method-assign]
+        with pytest.raises(QueueUnavailable):
+            Batch(database, fetcher, gate, WAITS).fetch([good, unlucky])
+
+    assert sorted(rows.get(each)["status"] for each in (good, unlucky)) == ["pending", "stored"]
+
+
+def test_what_the_audio_says_is_in_the_row(host: Host, rows: Rows, run: Run) -> None:
+    recording_id = rows.add(host.url("/audio"))
+    run(recording_id)
+    row = rows.get(recording_id)
+    assert (row["seconds"], row["codec"], row["problem"]) == (Decimal("1.0"), "pcm", None)
+
+
+def test_audio_that_is_much_shorter_than_the_call_is_noted(host: Host, rows: Rows, run: Run) -> None:
+    recording_id, leg = rows.add(host.url("/audio")), rows.add(host.url("/audio"))
+    rows.add_cdr(recording_id, talk_seconds=120)
+    rows.add_cdr(leg, talk_seconds=3)
+
+    run(recording_id, leg)
+
+    assert rows.get(recording_id)["problem"] == "audio lasts 1 s, the call talked 120 s"
+    assert rows.get(leg)["problem"] is None
+
+
+def test_a_host_that_is_not_listed_is_refused_without_a_request(host: Host, rows: Rows, run: Run) -> None:
+    asked: list[Page] = []
+    host.pages["/page"] = asked.append
+    host.pages["/there"] = lambda page: page.answer(302, Location=f"http://evil.invalid/1.mp3?{SIGNATURE}")
+    recording_id = rows.add(f"http://localhost:{host.server_port}/page?{SIGNATURE}")
+    redirected = rows.add(host.url("/there"))
+
+    assert run(recording_id, redirected) == []
+
+    found = [rows.get(each) for each in (recording_id, redirected)]
+    assert [(row["status"], row["last_error"]) for row in found] == [
+        ("refused", "localhost is not in CDR_RECORDING_HOSTS"),
+        ("refused", "evil.invalid is not in CDR_RECORDING_HOSTS"),
+    ]
+    assert asked == []
 
 
 def test_after_the_last_attempt_it_is_gone(host: Host, rows: Rows, run: Run) -> None:
     host.pages["/page"] = lambda page: page.answer(404)
-    recording_id = rows.add(host.url("/page"), attempts=len(RETRY_DELAYS))
+    recording_id = rows.add(host.url("/page"), attempts=len(WAITS))
 
     assert run(recording_id) == []
     assert (rows.get(recording_id)["status"], rows.get(recording_id)["last_error"]) == (
@@ -254,16 +462,17 @@ def test_an_error_of_ours_in_one_recording_leaves_the_others_alone(
 
 
 def test_a_store_that_fails_costs_no_attempt(host: Host, rows: Rows, run: Run, folder: Path) -> None:
-    recording_id = rows.add(host.url("/audio"), attempts=len(RETRY_DELAYS))
+    recording_id = rows.add(host.url("/audio"), attempts=len(WAITS))
     (folder / "acme").write_text("a file where a folder belongs")
 
     retries = run(recording_id)
 
     row = rows.get(recording_id)
-    assert [retried for retried, _ in retries] == [recording_id]
-    assert (row["status"], row["attempts"]) == ("pending", len(RETRY_DELAYS))
+    assert retried(retries) == [recording_id]
+    assert (row["status"], row["attempts"]) == ("pending", len(WAITS))
 
     (folder / "acme").unlink()
+    rows.make_due(recording_id)
     run(recording_id)
     assert rows.get(recording_id)["status"] == "stored"
 
@@ -276,7 +485,9 @@ def test_recordings_are_fetched_side_by_side(host: Host, rows: Rows, run: Run, f
         page.answer(200, MP3)
 
     host.pages["/page"] = page_of_all
-    recording_ids = [rows.add(host.url("/page"), call_id=f"call/{number}") for number in range(MAX_SIDE_BY_SIDE)]
+    recording_ids = [
+        rows.add(f"{host.url('/page')}&{number}", call_id=f"call/{number}") for number in range(MAX_SIDE_BY_SIDE)
+    ]
 
     assert run(*recording_ids) == []
     assert len(files(folder)) == MAX_SIDE_BY_SIDE
@@ -309,19 +520,25 @@ def test_of_two_runs_at_once_only_one_sees_to_the_retry(host: Host, rows: Rows, 
 
 KILLED = """
 import ipaddress, sys
+from cdr.ports import free_port
+from common.errors import QueueUnavailable
 from common.postgres import Database
+from common.redis_client import connect
 from worker.address_guard import AddressGuard
-from worker.fetch_recording import fetch_recordings
+from worker.fetch_batch import Batch
+from worker.fetch_gate import FetchGate
+from worker.fetch_recording import Fetcher
 from worker.recording_store import RecordingStore
 from worker.safe_http import FetchLimits
-url, folder, recording_id = sys.argv[1:]
+url, redis_url, folder, recording_id = sys.argv[1:]
 guard = AddressGuard([ipaddress.ip_network("127.0.0.1/32")])
-fetch_recordings(Database(url, "test"), RecordingStore(folder), [int(recording_id)], guard, FetchLimits(10**8))
+fetcher = Fetcher(RecordingStore(folder), guard, FetchLimits(10**8))
+Batch(Database(url, "test"), fetcher, FetchGate(connect(redis_url), 10), (10.0,)).fetch([int(recording_id)])
 """
 
 
 def test_a_killed_fetch_leaves_nothing_visible_and_can_run_again(
-    host: Host, rows: Rows, run: Run, folder: Path, database_url: str
+    host: Host, rows: Rows, run: Run, folder: Path, database_url: str, redis_url: str
 ) -> None:
     halfway = threading.Event()
 
@@ -335,7 +552,7 @@ def test_a_killed_fetch_leaves_nothing_visible_and_can_run_again(
 
     host.pages["/page"] = stop_halfway
     recording_id = rows.add(host.url("/page"))
-    arguments = [sys.executable, "-c", KILLED, database_url, folder.as_uri(), str(recording_id)]
+    arguments = [sys.executable, "-c", KILLED, database_url, redis_url, folder.as_uri(), str(recording_id)]
     with subprocess.Popen(arguments) as process:
         assert halfway.wait(30)
         process.send_signal(signal.SIGKILL)
@@ -345,4 +562,15 @@ def test_a_killed_fetch_leaves_nothing_visible_and_can_run_again(
 
     host.pages["/page"] = host.pages["/audio"]
     run(recording_id)
+    assert rows.get(recording_id)["last_error"] == "the same address is being fetched"
+
+    wait_until_leases_have_run_out(redis_url)
+    rows.make_due(recording_id)
+    run(recording_id)
     assert rows.get(recording_id)["status"] == "stored"
+
+
+def wait_until_leases_have_run_out(redis_url: str) -> None:
+    with closing(connect(redis_url)) as connection:
+        assert 0 < max(map(connection.pttl, connection.keys("cdr:fetching_address:*"))) <= LEASE_SECONDS * 1000
+        connection.delete(*connection.keys("cdr:fetching*"))

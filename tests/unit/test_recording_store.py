@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigurationError, RecordingNotReady, Transient
-from worker.recording_store import RecordingStore, recording_key
+from worker.recording_key import recording_key
+from worker.recording_staging import LEFT_BEHIND_SECONDS
+from worker.recording_store import RecordingStore, StoredObject
 
 KEY = "acme/2026/11/23/call-Queue.mp3"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -27,6 +30,11 @@ def store(folder: Path) -> RecordingStore:
     return RecordingStore(folder.as_uri())
 
 
+def put(store: RecordingStore, key: str, chunks: Iterable[bytes]) -> StoredObject:
+    with store.staged(chunks) as staged:
+        return store.place(staged, key)
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -34,25 +42,25 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_what_is_put_is_there_with_its_size_and_hash(store: RecordingStore, folder: Path) -> None:
     content = b"ID3" + bytes(3_000_000)
 
-    stored = store.put(KEY, [content[:10], content[10:2_000_000], content[2_000_000:]])
+    stored = put(store, KEY, [content[:10], content[10:2_000_000], content[2_000_000:]])
 
     assert (stored.key, stored.size_bytes, stored.sha256) == (KEY, len(content), hashlib.sha256(content).digest())
     assert files(folder) == {KEY: content}
 
 
 def test_the_same_content_again_is_the_same_object(store: RecordingStore, folder: Path) -> None:
-    first = store.put(KEY, [b"abc"])
+    first = put(store, KEY, [b"abc"])
 
-    second = store.put(KEY, [b"a", b"bc"])
+    second = put(store, KEY, [b"a", b"bc"])
 
     assert second == first
     assert files(folder) == {KEY: b"abc"}
 
 
 def test_other_content_under_the_same_key_gets_its_hash_as_a_suffix(store: RecordingStore, folder: Path) -> None:
-    store.put(KEY, [b"one"])
+    put(store, KEY, [b"one"])
 
-    others = [store.put(KEY, [b"two"]).key for _ in range(2)]
+    others = [put(store, KEY, [b"two"]).key for _ in range(2)]
 
     renamed = KEY.replace(".mp3", f"-{hashlib.sha256(b'two').hexdigest()}.mp3")
     assert others == [renamed, renamed]
@@ -65,12 +73,12 @@ def test_a_stream_that_breaks_off_leaves_nothing(store: RecordingStore, folder: 
         raise RecordingNotReady("broke off")
 
     with pytest.raises(RecordingNotReady, match="broke off"):
-        store.put(KEY, broken())
+        put(store, KEY, broken())
 
     assert files(folder) == {}
 
 
-def test_nothing_is_visible_under_the_key_before_the_end(store: RecordingStore, folder: Path) -> None:
+def test_nothing_is_visible_under_the_key_before_it_is_placed(store: RecordingStore, folder: Path) -> None:
     seen = []
 
     def watched() -> Iterator[bytes]:
@@ -78,16 +86,45 @@ def test_nothing_is_visible_under_the_key_before_the_end(store: RecordingStore, 
             yield bytes(2_000_000)
             seen.append((folder / KEY).exists())
 
-    store.put(KEY, watched())
+    with store.staged(watched()) as staged:
+        seen.append((folder / KEY).exists())
+        store.place(staged, KEY)
+        seen.append((folder / KEY).exists())
 
-    assert seen == [False, False, False]
+    assert seen == [False, False, False, False, True]
+
+
+def test_what_is_staged_can_be_read_and_is_gone_when_it_is_not_placed(store: RecordingStore, folder: Path) -> None:
+    with store.staged([b"a", b"bc"]) as staged:
+        assert staged.path.read_bytes() == b"abc"
+        assert (staged.size_bytes, staged.sha256) == (3, hashlib.sha256(b"abc").digest())
+
+    assert files(folder) == {}
+
+
+def test_what_a_killed_process_left_behind_is_removed_at_the_next_start(store: RecordingStore, folder: Path) -> None:
+    with store.staged([b"at work"]) as at_work, store.staged([b"left"]) as left:
+        long_ago = left.path.stat().st_mtime - LEFT_BEHIND_SECONDS - 60
+        os.utime(left.path, (long_ago, long_ago))
+
+        RecordingStore(folder.as_uri())
+
+        assert list(files(folder).values()) == [b"at work"]
+        assert at_work.path.exists()
+
+
+def test_an_object_is_as_readable_as_any_new_file_there(store: RecordingStore, folder: Path) -> None:
+    put(store, KEY, [b"abc"])
+
+    (folder / "new").touch()
+    assert (folder / KEY).stat().st_mode == (folder / "new").stat().st_mode
 
 
 def test_many_threads_with_the_same_key_lose_nothing(store: RecordingStore, folder: Path) -> None:
     contents = [bytes([number % 4]) * 100_000 for number in range(32)]
 
     with ThreadPoolExecutor(32) as threads:
-        stored = list(threads.map(lambda content: store.put(KEY, [content]), contents))
+        stored = list(threads.map(lambda content: put(store, KEY, [content]), contents))
 
     kept = files(folder)
     assert len(kept) == 4
@@ -98,7 +135,7 @@ def test_a_store_that_fails_is_a_passing_trouble(store: RecordingStore, folder: 
     (folder / "acme").write_text("a file where a folder belongs")
 
     with pytest.raises(Transient, match="the recording store failed"):
-        store.put(KEY, [b"abc"])
+        put(store, KEY, [b"abc"])
 
     assert list(files(folder)) == ["acme"]
 
@@ -128,7 +165,7 @@ def test_a_name_from_outside_stays_one_harmless_file_name(call_id: str, call_typ
 def test_long_ids_are_cut_and_still_told_apart(store: RecordingStore, folder: Path) -> None:
     keys = {recording_key("a" * 64, NOON, "/" * 511 + end, "שיחה" * 50, "mp3") for end in "xy"}
 
-    stored = [store.put(key, [content]).key for key in sorted(keys) for content in (b"one", b"two")]
+    stored = [put(store, key, [content]).key for key in sorted(keys) for content in (b"one", b"two")]
 
     assert len(set(stored)) == 4
     assert set(files(folder)) == set(stored)
