@@ -19,7 +19,7 @@ class PhoneNumber(NamedTuple):
     """A field's value, described.
 
     `e164` is + and 5 to 15 digits, None for what is no public number. `country_code` is ISO 3166 alpha-2, None
-    where a number belongs to no single country (+800, satellite, an invalid number of a shared code such as
+    where a number belongs to no single country (+800, satellite, an invalid number of a code that many share, as
     +1). `kind` is mobile, fixed, voip, toll_free, shared_cost, premium, short_code, extension, hidden or
     unknown; None for an empty field. Where mobile and fixed numbers share a plan (United States) it is unknown.
     """
@@ -44,22 +44,29 @@ _KINDS = {
     PhoneNumberType.PREMIUM_RATE: "premium",
 }
 
-# What networks, switches and phones write in place of a number, letters only; the Hebrew words say hidden,
-# hidden number, hidden call, private, private number, unknown and unavailable.
+# What networks, switches and phones write in place of a number, letters only; the Hebrew words say hidden, blocked,
+# concealed, private, anonymous, not identified, not known and not available (of a number or a call), without a
+# number and without identification.
 _HIDDEN_TEXT = re.compile(
-    r"(?:anonymous|blocked|hidden|private|restricted|unavailable|unknown|withheld)(?:caller|number|id)?"
-    r"|(?:caller|number)(?:blocked|hidden|unavailable|unknown|withheld)|no(?:caller)?id|notavailable"
-    r"|(?:מספר|שיחה)?(?:חסויה?|פרטית?)|לאידוע|לאזמין"
+    r"(?:anonymous|blocked|hidden|private|restricted|unavailable|unknown|withheld)(?:caller|call|number|id)?"
+    r"|(?:caller|number)(?:blocked|hidden|unavailable|unknown|withheld)|no(?:callerid|cli|id|number)|notavailable|outofarea"
+    r"|(?:מספר|שיחה)?(?:חסויה?|חסום|חסומה|מוסתרת?|פרטית?|אנונימית?|לא(?:ידועה?|מזוהה|זמין|זמינה))|ללא(?:מספר|זיהוי)"
 )
 # ANONYMOUS on a telephone keypad, which some networks send as if it were a number.
 _ANONYMOUS_IN_DIGITS = "266696687"
 
+# Of these codes others than the main country have a few ranges, all of them known: what is not valid is none of theirs.
+# Under +1 Canada is no smaller part than the United States.
+_MAIN_COUNTRIES = {39: "IT", 44: "GB", 61: "AU"}
+
 _LONGEST_TEXT = 64
 _LONGEST_SHORT_CODE = 6
 _CUT = re.compile(r"[,;/]")
-_SIP_ADDRESS = re.compile(r"(?:sips?:)?([^@]*)(?:@.*)?", re.DOTALL)
+_AROUND_SIP_USER = re.compile(r".*<|sips?:|[@>].*", re.DOTALL)
 _NOT_DIALED = re.compile(r"[^0-9+*#]")
 _DIALED = re.compile(r"\+*[0-9]+")
+# Some phones end what was dialed with the key #; what was keyed in after it is an extension.
+_ENDED = re.compile(r"(\+*[0-9]+)#+[0-9]*")
 _E164 = re.compile(r"\+[1-9][0-9]{4,14}")
 
 
@@ -84,10 +91,11 @@ def _describe(text: str, region: str) -> PhoneNumber:
         return _NOTHING
     if _is_hidden(text):
         return _HIDDEN
-    # The library would read letters as keypad digits.
-    if any(map(str.isalpha, text)):
+    # The library would read letters as keypad digits, and an address's host as more of the number.
+    if "@" in text or any(map(str.isalpha, text)):
         return _EXTENSION
-    return _describe_dialed(_NOT_DIALED.sub("", text), region)
+    # Before the bracket stands the caller's name, as in "100" <0722776772>.
+    return _describe_dialed(_NOT_DIALED.sub("", text.rpartition("<")[2]), region)
 
 
 def _in_ascii_digits(text: str) -> str:
@@ -102,21 +110,22 @@ def _in_ascii_digits(text: str) -> str:
 
 
 def _is_hidden(text: str) -> bool:
-    match = _SIP_ADDRESS.fullmatch(text.casefold())
-    user = match[1] if match else text
+    user = _AROUND_SIP_USER.sub("", text.casefold())
     return _HIDDEN_TEXT.fullmatch("".join(filter(str.isalpha, user))) is not None
 
 
 def _describe_dialed(dialed: str, region: str) -> PhoneNumber:
-    if "*" in dialed or "#" in dialed:
-        return _SHORT_CODE
+    if ended := _ENDED.fullmatch(dialed):
+        dialed = ended[1]
+    elif "*" in dialed or "#" in dialed:
+        return _SHORT_CODE if any(map(str.isdigit, dialed)) else _UNKNOWN
     if not _DIALED.fullmatch(dialed):
         return _UNKNOWN
-    digits = dialed.lstrip("+")
+    digits = dialed.lstrip("+").removeprefix("00")
     if digits == _ANONYMOUS_IN_DIGITS:
         return _HIDDEN
-    if digits != dialed or digits.startswith("00"):
-        return _describe_international(digits.removeprefix("00"))
+    if digits != dialed:
+        return _describe_international(digits)
     if _is_short_code(digits, region):
         return _SHORT_CODE
     return _describe_bare(digits, region)
@@ -165,7 +174,7 @@ def _described(number: phonenumbers.PhoneNumber, number_type: int, region: str |
     is_unstable = number_type == PhoneNumberType.UNKNOWN and _parse(e164, None) != number
     if is_unstable or not _E164.fullmatch(e164):
         return _UNKNOWN
-    country = phonenumbers.region_code_for_number(number) or region
+    country = phonenumbers.region_code_for_number(number) or region or _MAIN_COUNTRIES.get(number.country_code or 0)
     kind = _KINDS.get(number_type, "unknown")
     return PhoneNumber(e164, None if country == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else country, kind)
 
