@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from itertools import islice
 from pathlib import Path
 
+from cdr.audit import audited
 from cdr.database import opened_database
-from cdr.extension_file import COLUMNS, read_extensions
+from cdr.extension_file import COLUMNS, Extension, read_extensions
 from cdr.options import failed, wrong_usage
 from cdr.printing import print_csv, print_line, print_list, print_warning
 from common.environment import load
@@ -15,10 +17,15 @@ from common.errors import Unreadable
 from common.postgres import statement
 from common.settings import AccountDefaults, is_account
 
+_BATCH_ROWS = 5_000
+
 
 @dataclass(frozen=True)
 class KnownExtension:
-    """One row of `cdr.extensions`; `valid_from` is a day in the account's zone, None for always."""
+    """One row of `cdr.extensions`.
+
+    `valid_from` is a day in the account's zone, or the time of the call from which the name was learned; None for always.
+    """
 
     account: str
     extension_code: str
@@ -27,7 +34,7 @@ class KnownExtension:
     valid_from: str | None
 
 
-def run_import(file: Path, account: str) -> int:
+def run_import(file: Path, account: str, *, dry_run: bool) -> int:
     """Import the good lines of a file, in one transaction, and name the bad ones; exit code 1 if there are any."""
     if not is_account(account):
         wrong_usage(f"--account: {account!r} is no name of an account")
@@ -35,14 +42,26 @@ def run_import(file: Path, account: str) -> int:
         extensions, bad = read_extensions(file.read_bytes(), account)
     except (OSError, Unreadable) as error:
         failed(f"{file}: {error}")
-    zone = load(AccountDefaults).time_zone
-    with opened_database("extensions") as database, database.transaction() as cursor:
-        rows = [{**asdict(extension), "time_zone": zone} for extension in extensions]
-        cursor.executemany(statement("cdr", "import_extension"), rows)
+    if not dry_run:
+        _write(extensions, file)
     for line, problem in bad:
         print_warning(f"{file}:{line}: {problem}")
-    print_line(f"{len(extensions)} extensions imported, {len(bad)} lines left out")
+    done = "would be imported" if dry_run else "imported"
+    print_line(f"{len(extensions)} extensions {done}, {len(bad)} lines left out")
     return 1 if bad else 0
+
+
+def _write(extensions: list[Extension], file: Path) -> None:
+    with audited("extensions import", {"file": str(file)}) as tell, opened_database("extensions") as database:
+        # The order is that of the unique key, so that two imports wait for each other in one direction.
+        ordered = iter(sorted(extensions, key=lambda each: (each.account, each.extension_code, str(each.valid_from))))
+        zone = load(AccountDefaults).time_zone
+        with database.transaction() as cursor:
+            while batch := list(islice(ordered, _BATCH_ROWS)):
+                names = zip(*(astuple(extension) for extension in batch), strict=True)
+                values = dict(zip(("accounts", "codes", "names", "days"), map(list, names), strict=True))
+                cursor.execute(statement("cdr", "import_extensions"), {**values, "time_zone": zone})
+        tell(len(extensions))
 
 
 def run_export(account: str | None) -> None:
@@ -56,10 +75,10 @@ def _imported(account: str | None) -> Iterator[tuple[str, ...]]:
             yield known.account, known.extension_code, known.extension_name, known.valid_from or ""
 
 
-def run_list(account: str | None, *, as_json: bool) -> None:
-    """Print the directory."""
+def run_list(account: str | None, *, as_json: bool, limit: int | None) -> None:
+    """Print the directory, learned names too."""
     columns = ("account", "code", "name", "source", "valid from")
-    print_list(_read(account), columns, lambda known: asdict(known).values(), as_json=as_json)
+    print_list(_read(account), columns, lambda known: asdict(known).values(), as_json=as_json, limit=limit)
 
 
 def _read(account: str | None) -> list[KnownExtension]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -15,8 +16,9 @@ from common.settings import is_account
 
 COLUMNS = ("account", "extension_code", "extension_name", "valid_from")
 _REQUIRED = {"extension_code", "extension_name"}
-# The code is part of an index entry, whose size PostgreSQL bounds.
-_MAX_CODE_LENGTH = 200
+# The code is part of an index entry, whose size PostgreSQL bounds; a name that is longer is none.
+_LONGEST = 200
+_DELIMITERS = (",", ";", "\t")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class BadLine(NamedTuple):
 
 
 def read_extensions(data: bytes, default_account: str) -> tuple[list[Extension], list[BadLine]]:
-    """Read a CSV file, in UTF-8 or windows-1255, with the names of the columns in its first line.
+    """Read a CSV file, as spreadsheets write it, with the names of the columns in its first line.
 
-    Columns of other names are left aside. Raises Unreadable when no line of it can be read.
+    It may be in UTF-8, windows-1255 or UTF-16, and separated by commas, semicolons or tabs. Columns of other names are left
+    aside. Raises Unreadable when no line of it can be read.
     """
-    rows = _rows(_decode(data))
+    lines = list(io.StringIO(_decode(data), newline=""))
+    rows = _rows(lines, _delimiter(lines))
     columns = _columns(next(rows, (1, [])))
     extensions: dict[tuple[str, str, date | None], Extension] = {}
     bad: list[BadLine] = []
@@ -55,28 +59,45 @@ def read_extensions(data: bytes, default_account: str) -> tuple[list[Extension],
 
 
 def _decode(data: bytes) -> str:
-    for encoding in ("utf-8-sig", "cp1255"):
+    encodings = ("utf-16",) if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else ("utf-8-sig", "cp1255")
+    for encoding in encodings:
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise Unreadable("the file is neither UTF-8 nor windows-1255")
+    raise Unreadable("the file is neither UTF-8 nor windows-1255, nor UTF-16 that says so")
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield each line that is not blank with its number: its fields, or what is wrong with it."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    while True:
-        try:
-            row: list[str] | str = [field.strip() for field in next(reader)]
-        except StopIteration:
-            return
-        except csv.Error as error:
-            row = str(error)
+def _delimiter(lines: list[str]) -> str:
+    """Return what separates the first line's columns: where a comma separates decimals, spreadsheets write semicolons."""
+    first = next((line for line in lines if line.strip()), "")
+    return max(_DELIMITERS, key=first.count)
+
+
+def _rows(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+    """Yield each line that is not blank with its number: its fields, or what is wrong with it.
+
+    A text in quotes may go over several lines. Where that makes no sense, the line with the quote is wrong and the next one
+    is read by itself: a quote that is never closed must not take the rest of the file with it.
+    """
+    width, place = 0, 0
+    while place < len(lines):
+        rest = map(lines.__getitem__, range(place, len(lines)))
+        reader = csv.reader(rest, delimiter=delimiter, strict=True)
+        row, length = _next_row(reader), reader.line_num
+        if length > 1 and (isinstance(row, str) or (width and len(row) != width)):
+            row, length = _next_row(csv.reader([lines[place]], delimiter=delimiter, strict=True)), 1
+        width = width or len(row)
         if any(row):
-            yield line, row
-        line = reader.line_num + 1
+            yield place + 1, row
+        place += max(length, 1)
+
+
+def _next_row(reader: Iterator[list[str]]) -> list[str] | str:
+    try:
+        return [field.strip() for field in next(reader)]
+    except csv.Error as error:
+        return str(error)
 
 
 def _columns(header: tuple[int, list[str] | str]) -> list[str]:
@@ -98,8 +119,6 @@ def _extension(columns: list[str], row: list[str] | str, default_account: str) -
     if not is_account(account):
         raise ValueError(f"{account!r} is no name of an account")
     code, name = (_text(values, column) for column in ("extension_code", "extension_name"))
-    if len(code) > _MAX_CODE_LENGTH:
-        raise ValueError(f"extension_code has more than {_MAX_CODE_LENGTH} characters")
     return Extension(account, code, name, _day(values.get("valid_from")))
 
 
@@ -109,6 +128,8 @@ def _text(values: dict[str, str], column: str) -> str:
         raise ValueError(f"{column} is empty")
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise ValueError(f"{column} holds a control character: {value!r}")
+    if len(value) > _LONGEST:
+        raise ValueError(f"{column} has more than {_LONGEST} characters")
     return value
 
 

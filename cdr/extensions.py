@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cdr.options import Json
+from cdr.options import DryRun, Everything, Json, Limit, Since, Until, require_choice
 from common.settings import DEFAULT_ACCOUNT
 
 app = typer.Typer(no_args_is_help=True, help="The extension directory: names by extension code.")
@@ -19,11 +19,16 @@ OneAccount = Annotated[str | None, typer.Option("--account", help="only of this 
 def import_file(
     file: Annotated[Path, typer.Argument(help="CSV: extension_code, extension_name, and account or valid_from")],
     account: Annotated[str, typer.Option(help="of lines that name none")] = DEFAULT_ACCOUNT,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only name the bad lines, import nothing")] = False,
 ) -> None:
-    """Import names from a CSV file, in UTF-8 or windows-1255; bad lines are named, the good ones imported."""
+    """Import names from a CSV file of a spreadsheet; bad lines are named, the good ones imported.
+
+    A name takes the place of the one that was imported for the same code and day.
+    """
     from cdr.extension_directory import run_import
 
-    raise typer.Exit(run_import(file, account))
+    raise typer.Exit(run_import(file, account, dry_run=dry_run))
 
 
 @app.command("export")
@@ -35,8 +40,27 @@ def export_file(account: OneAccount = None) -> None:
 
 
 @app.command("list")
-def list_extensions(*, account: OneAccount = None, as_json: Json = False) -> None:
-    """List the directory."""
+def list_extensions(*, account: OneAccount = None, limit: Limit = None, as_json: Json = False) -> None:
+    """List the directory: each name with its source, and since when it holds."""
     from cdr.extension_directory import run_list
 
-    run_list(account, as_json=as_json)
+    run_list(account, as_json=as_json, limit=limit)
+
+
+@app.command()
+def backfill(
+    *,
+    account: OneAccount = None,
+    since: Since = None,
+    until: Until = None,
+    everything: Everything = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Fill in names that have become known since in CDRs that were loaded without, and print how many.
+
+    The times are those of the calls. It may be interrupted and run again, beside workers and beside another one.
+    """
+    require_choice(filtered=any((account, since, until)), everything=everything)
+    from cdr.extension_backfill import Selection, run_backfill
+
+    raise typer.Exit(run_backfill(Selection(account, since, until), dry_run=dry_run))

@@ -82,6 +82,7 @@ class Cdr:
     """One CDR. None means that nothing, or nothing usable, was sent; `problems` says which, by field.
 
     `sent_names` has for each field the name under which its value was sent, and a line of `problems` begins with it.
+    `shown_names` are the extension codes with the names that the CDR itself carries.
     Times are aware and UTC, durations whole seconds, prices agorot. Attributes below the first blank line are
     filled in by the stages; those that are no column are input for them.
     """
@@ -136,6 +137,7 @@ class Cdr:
     called_country: str | None = None
     called_kind: str | None = None
     did_e164: str | None = None
+    shown_names: tuple[tuple[str, str], ...] = ()
 
 
 def fold_name(name: str) -> str:

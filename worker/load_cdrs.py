@@ -20,6 +20,7 @@ from common.errors import CdrError, Permanent, Rejected
 from common.postgres import IN_DOUBT, Cursor, Database, statement
 from worker.bisection import Bisection, Failed, is_doubtful
 from worker.known_cdrs import Arrivals, merge_known
+from worker.learn_extensions import learn, try_learning
 from worker.merge_deliveries import in_order
 from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.rows import identify, make_row
@@ -100,14 +101,21 @@ def check_database(database: Database, knowledge: Knowledge, time_raw: int | Non
     # A refusal is an answer too: of a rule of the user's that a CDR of no account of theirs breaks.
     with suppress(Permanent, Rejected), database.transaction(IN_DOUBT, keep=False) as cursor:
         for deliveries in ([first, second], [third]):
-            _load_together(cursor, [Record(enrich(deliveries[:1], knowledge), deliveries)], knowledge)
+            record = Record(enrich(deliveries[:1], knowledge), deliveries)
+            _load_together(cursor, [record], knowledge)
             cursor.execute(statement("worker", "clear_incoming"))
+        try_learning(database, record.cdr, knowledge.directory)
 
 
 def _control_deliveries(time_raw: int | None) -> list[Delivery]:
-    """Make deliveries of one CDR that say all the same; it names a recording, so that every table is written to."""
+    """Make deliveries of one CDR that say all the same; every table is written to for it, because it names all there is."""
     call_id = uuid4().hex
-    fields: dict[str, Any] = {"ivruniqueid": call_id, "record": f"https://control.invalid/{call_id}"}
+    fields: dict[str, Any] = {
+        "ivruniqueid": call_id,
+        "record": f"https://control.invalid/{call_id}",
+        "callerextension": call_id,
+        "callerextension_name": "control",
+    }
     if time_raw is not None:
         fields["time"] = time_raw
     now = time.time_ns() // 1000
@@ -118,11 +126,20 @@ def _load_all(database: Database, records: list[Record], knowledge: Knowledge, *
     try:
         with database.transaction(IN_DOUBT if in_doubt else None) as cursor:
             _load_together(cursor, records, knowledge)
+            # The last step: who holds its lock waits for nothing more, and so it is in no deadlock.
+            shown = (_as_shown(record, knowledge) for record in records)
+            learned = learn(database, shown, knowledge.directory, in_doubt=in_doubt)
+        knowledge.directory.take(learned)
     except CdrError:
         raise
     except Exception as error:
         # An error of ours in one of the rows costs that one.
         raise NotLoadable(f"{type(error).__name__}: {error}") from error
+
+
+def _as_shown(record: Record, knowledge: Knowledge) -> Cdr:
+    """Return what all the deliveries of a record say together."""
+    return record.cdr if len(record.deliveries) == 1 else enrich(record.deliveries, knowledge)
 
 
 def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +11,9 @@ from threading import current_thread, main_thread
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
 from cdr.post_cdr import DEFAULT_TIMEOUT_SECONDS, Poster, receiver_url
 from cdr.printing import print_line, print_warning
+from cdr.progress import progress_bar
 from cdr.simulate.calls import CDRS_A_CALL, DEFAULT_CALLS_AN_HOUR, CallFactory
 from cdr.simulate.recordings import serve_recordings
 from cdr.simulate.senders import Senders
@@ -27,6 +24,8 @@ from common.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from rich.progress import Progress, TaskID
 
 NO_RECORDINGS = "http://recordings.invalid"
 # At full speed the simulated clock keeps about the pace of the real one if this many CDRs are posted a second.
@@ -97,7 +96,7 @@ def _post_all(
     """Post until the stream ends or a signal ends it; gives the seconds it took."""
     began = monotonic()
     try:
-        with _signals_interrupt(), _bar() as bar:
+        with _signals_interrupt(), progress_bar() as bar:
             task = bar.add_task("", total=options.count or None)
             with _senders(options, poster, tally, refusals) as senders:
                 for post in paced(posts_of(options, recordings_base), options.rate):
@@ -164,9 +163,3 @@ def _signals_interrupt() -> Iterator[None]:
         if signal.getsignal(signal.SIGINT) is interrupt:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _bar() -> Progress:
-    """Make a progress bar on stderr, which shows itself to people only."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())

@@ -126,3 +126,55 @@ def test_a_cdr_with_the_code_alone_is_given_the_name(product: Product, tmp_path:
     product.enqueue([delivery(1, targetextension="AAPINFzL")])
     product.work()
     assert product.query("SELECT answering_extension_name FROM cdr.cdrs") == [("קבלה",)]
+
+
+def test_a_file_as_a_spreadsheet_writes_it_where_a_comma_separates_decimals(product: Product, tmp_path: Path) -> None:
+    content = "account;extension_code;extension_name;valid_from\r\n;a1;One, first;2026-02-01\r\n".encode("utf-8-sig")
+    assert imported(product, tmp_path, content)[0] == 0
+    assert names(product) == [("default", "a1", "One, first", "2026-02-01")]
+
+
+def test_a_dry_run_names_the_bad_lines_and_imports_nothing(product: Product, tmp_path: Path) -> None:
+    content = f"{HEADER},a1,One,\n,a2,,\n"
+    told = (1, "1 extensions would be imported, 1 lines left out\n", "FILE:3: extension_name is empty\n")
+    assert imported(product, tmp_path, content, "--dry-run") == told
+    assert product.count("cdr.extensions") == product.count("cdr.audit") == 0
+
+
+def test_a_folder_is_no_file(product: Product, tmp_path: Path) -> None:
+    done = product.cdr("extensions", "import", str(tmp_path))
+    assert (done.exit_code, done.out, done.err.count("\n")) == (1, "", 1)
+
+
+def test_who_imported_what_is_noted(product: Product, tmp_path: Path) -> None:
+    imported(product, tmp_path, f"{HEADER},a1,One,\n,a2,Two,\n")
+    [(command, file, affected, finished)] = product.query(
+        "SELECT command, selection ->> 'file', affected, finished_at IS NOT NULL FROM cdr.audit"
+    )
+    assert (command, file, affected, finished) == ("extensions import", str(tmp_path / "names.csv"), 2, True)
+
+
+def test_what_an_import_changes_is_seen_by_workers_that_look_for_changes(product: Product, tmp_path: Path) -> None:
+    changed = "SELECT extension_code FROM cdr.extensions WHERE updated_at > now() - interval '10 s' ORDER BY 1"
+    imported(product, tmp_path, f"{HEADER},a1,One,\n,a2,Two,\n")
+    product.run("UPDATE cdr.extensions SET updated_at = now() - interval '1 hour'")
+    imported(product, tmp_path, f"{HEADER},a1,Uno,\n,a2,Two,\n")
+    assert product.query(changed) == [("a1",)]
+
+
+def test_the_list_shows_since_when_a_name_holds_and_where_it_is_from(product: Product, tmp_path: Path) -> None:
+    imported(product, tmp_path, f"{HEADER},a1,One,2026-02-01\n")
+    product.run("INSERT INTO cdr.extensions VALUES ('default', 'a1', 'Uno', 'learned', '2026-07-01 10:00:05Z')")
+    listed = product.cdr("extensions", "list", "--json").json
+    assert [(each["source"], each["valid_from"]) for each in listed] == [
+        ("import", "2026-02-01"),
+        ("learned", "2026-07-01 13:00:05"),
+    ]
+    assert "2026-07-01 13:00:05" in product.cdr("extensions", "list").out
+    assert "Uno" not in product.cdr("extensions", "list", "--limit", "1").out
+
+
+def test_many_lines_are_imported_at_once(product: Product, tmp_path: Path) -> None:
+    content = HEADER + "".join(f",a{number},Name {number},\n" for number in range(12_345))
+    assert imported(product, tmp_path, content)[1] == "12345 extensions imported, 0 lines left out\n"
+    assert product.count("cdr.extensions") == 12_345

@@ -88,6 +88,7 @@ COMMANDS = [
     ("extensions list --json", True),
     ("extensions import FILE --account BAD", True),
     ("extensions import FILE", True),
+    ("extensions backfill --account BAD", False),
     ("accounts list", True),
     ("accounts list --json", True),
     ("accounts set BAD", True),
