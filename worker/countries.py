@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def country_code_of(name: str) -> str | None:
     Known are the English and Hebrew names, alpha-2 and alpha-3 codes, and usual short, formal and former names,
     whatever their case, punctuation and accents.
     """
-    return _CODES.get(name) or _CODES.get(_fold(name[:_LONGEST_NAME]))
+    return _CODES.get(name) or _folded_codes().get(_fold(name[:_LONGEST_NAME]))
 
 
 def differs(provider_text: str | None, code: str | None) -> bool:
@@ -69,14 +70,12 @@ def _spellings(countries: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
         yield from ((spelling, row["code"]) for spelling in others if spelling)
 
 
-def _codes_by_spelling(countries: list[dict[str, str]]) -> dict[str, str]:
-    # The exact spelling is a key beside the folded one, so that the usual name costs one lookup and no folding.
-    codes = {}
-    for spelling, code in _spellings(countries):
-        codes[spelling] = codes[_fold(spelling)] = code
-    return codes
+@cache
+def _folded_codes() -> dict[str, str]:
+    """Give the codes by folded spelling; the usual name is found as it is, so that few workers ever need these."""
+    return {_fold(spelling): code for spelling, code in _CODES.items()}
 
 
 _COUNTRIES = _rows("countries.csv")
 _NAMES = {row["code"]: row["name_en"] for row in _COUNTRIES}
-_CODES = _codes_by_spelling(_COUNTRIES)
+_CODES = dict(_spellings(_COUNTRIES))

@@ -99,6 +99,7 @@ def test_a_country_is_known_by_every_other_spelling(row: dict[str, str]) -> None
         ("Curacao", "CW"),
         ("Reunion", "RE"),
         ("ISR", "IL"),
+        ("XKX", "XK"),
         ("il", "IL"),
         ("יִשְׂרָאֵל", "IL"),
         ("צרפת", "FR"),
@@ -128,6 +129,33 @@ def test_a_text_of_any_length_is_taken() -> None:
 @pytest.mark.parametrize(("text", "code"), [("Turkey", "TR"), ("ישראל", "IL"), ("USA", "US"), ("israel", "IL")])
 def test_another_spelling_is_no_difference(text: str, code: str) -> None:
     assert not differs(text, code)
+
+
+@pytest.mark.parametrize(
+    ("row", "others"), list(zip(COUNTRIES, SPELLINGS, strict=True)), ids=[row["code"] for row in COUNTRIES]
+)
+def test_no_spelling_of_a_country_differs_from_it_and_each_differs_from_any_other(
+    row: dict[str, str], others: dict[str, str]
+) -> None:
+    spellings = [row["name_en"], row["name_he"], others["alpha_3"], *filter(None, others["spellings"].split("|"))]
+    another = "IL" if row["code"] != "IL" else "US"
+    assert not [text for text in spellings if differs(text, row["code"]) or differs(text.upper(), row["code"])]
+    assert not [text for text in spellings if not differs(text, another)]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("ישראל", "US"),
+        ("צרפת", "IL"),
+        ("ארה״ב", "CA"),
+        ("אנגליה", "IE"),
+        ("הרשות הפלסטינית", "IL"),
+        ("דרום קוריאה", "KP"),
+    ],
+)
+def test_another_country_in_hebrew_is_a_difference(text: str, code: str) -> None:
+    assert differs(text, code)
 
 
 @pytest.mark.parametrize(("text", "code"), [("Israel", "PS"), ("United States", "CA"), ("Niger", "NG")])
