@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from common.environment import load
 from common.postgres import Database
 from common.redis_client import RedisClient, connect
 from common.settings import AccountDefaults, DatabaseSettings, RecordingSettings, RedisSettings
 from worker.accounts import Accounts
-from worker.address_guard import AddressGuard
 from worker.extension_directory import ExtensionDirectory
 from worker.pipeline import Knowledge
-from worker.recording_store import RecordingStore
-from worker.safe_http import FetchLimits
+
+if TYPE_CHECKING:
+    from worker.address_guard import AddressGuard
+    from worker.recording_store import RecordingStore
+    from worker.safe_http import FetchLimits
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,11 @@ class Context:
 
     @cached_property
     def recordings(self) -> Recordings:
-        """The recording store and what guards the way to it; only the recorder needs its settings."""
+        """The recording store and what guards the way to it; only the recorder needs its settings and libraries."""
+        from worker.address_guard import AddressGuard
+        from worker.recording_store import RecordingStore
+        from worker.safe_http import FetchLimits
+
         settings = load(RecordingSettings)
         return Recordings(
             RecordingStore(settings.recordings_url),

@@ -30,7 +30,6 @@ from common.job_queue import (
 from common.redis_client import translated
 from worker import context
 from worker.bisection import Failed
-from worker.fetch_recording import fetch_recordings as fetch
 from worker.load_cdrs import gather, load, load_all
 from worker.outbox import enqueue_once, work_off
 from worker.pipeline import Knowledge, NotLoadable, enrich
@@ -91,6 +90,9 @@ def keep_bodies(version: int, batch: list[Any]) -> None:
 
 def fetch_recordings(version: int, recording_ids: list[int]) -> None:
     """Fetch recordings into the store; those that are not there yet are scheduled again."""
+    # The libraries of HTTP and of the store are the recorder's alone: a worker that loads starts without them.
+    from worker.fetch_recording import fetch_recordings as fetch
+
     _check(version)
     here = context.current()
     recordings = here.recordings
