@@ -9,10 +9,7 @@ import socket
 from contextlib import suppress
 
 import structlog
-import uvicorn
 
-from api.app import create_app
-from cdr.bounded_http import BoundedHTTP
 from common.environment import load
 from common.errors import ConfigurationError
 from common.job_queue import RECORDINGS
@@ -28,6 +25,12 @@ _log = structlog.get_logger("cdr")
 
 def run_receiver() -> int:
     """Serve until SIGTERM or SIGINT; what was taken is answered first. Returns the exit code."""
+    # The server and the application are as much as all the rest, and a worker or scheduler starts without them.
+    import uvicorn
+
+    from api.app import create_app
+    from cdr.bounded_http import BoundedHTTP
+
     settings = load(ReceiverSettings)
     redis = load(RedisSettings)
     spool = load(SpoolSettings)

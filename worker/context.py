@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from common.environment import load
 from common.postgres import Database
 from common.redis_client import RedisClient, connect
 from common.settings import AccountDefaults, DatabaseSettings, RecordingSettings, RedisSettings
 from worker.accounts import Accounts
-from worker.address_guard import AddressGuard
 from worker.extension_directory import ExtensionDirectory
-from worker.fetch_batch import Batch
-from worker.fetch_gate import FetchGate
-from worker.fetch_recording import Fetcher
 from worker.pipeline import Knowledge
-from worker.recording_store import RecordingStore
-from worker.safe_http import FetchLimits
+
+if TYPE_CHECKING:
+    from worker.fetch_batch import Batch
 
 
 class Context:
@@ -44,7 +42,14 @@ class Context:
 
     @cached_property
     def recordings(self) -> Batch:
-        """What fetches recordings; only the recorder needs its settings."""
+        """What fetches recordings; only the recorder needs its settings and libraries."""
+        from worker.address_guard import AddressGuard
+        from worker.fetch_batch import Batch
+        from worker.fetch_gate import FetchGate
+        from worker.fetch_recording import Fetcher
+        from worker.recording_store import RecordingStore
+        from worker.safe_http import FetchLimits
+
         settings = load(RecordingSettings)
         fetcher = Fetcher(
             RecordingStore(settings.recordings_url),

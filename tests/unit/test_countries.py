@@ -132,7 +132,7 @@ def test_another_spelling_is_no_difference(text: str, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "others"), zip(COUNTRIES, SPELLINGS, strict=True), ids=[row["code"] for row in COUNTRIES]
+    ("row", "others"), list(zip(COUNTRIES, SPELLINGS, strict=True)), ids=[row["code"] for row in COUNTRIES]
 )
 def test_no_spelling_of_a_country_differs_from_it_and_each_differs_from_any_other(
     row: dict[str, str], others: dict[str, str]
