@@ -90,6 +90,8 @@ def test_an_address_is_fetched_by_one_job_at_a_time(visits: list[Visit]) -> None
     assert one.lock([ADDRESS, b"b", ADDRESS]) == {ADDRESS, b"b"}
     assert other.lock([ADDRESS, b"c"]) == {b"c"}
     assert one.lock([]) == set()
+    # As after an answer that was lost on its way.
+    assert one.lock([ADDRESS]) == {ADDRESS}
 
 
 def test_what_a_job_held_is_free_after_it(redis_url: str, connection: redis.Redis) -> None:
