@@ -35,7 +35,7 @@ from common.queue_format import (
     timestamp,
 )
 from common.redis_client import read_hash
-from common.requeue import QUEUE_ONCE
+from common.requeue import QUEUE_ONCE, SCHEDULE_ONCE
 
 # Whoever works on queues needs their keys too, and finds them here with the rest of the contract.
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "QUEUES",
     "RECORDINGS",
     "RESULT_TTL_SECONDS",
+    "RUN_HOOK",
     "CdrJob",
     "CdrQueue",
     "FunctionNotAllowed",
@@ -78,7 +79,8 @@ QUEUES = (CDRS, RECORDINGS, HOOKS)
 LOAD_CDRS = "worker.jobs.load_cdrs"
 KEEP_BODIES = "worker.jobs.keep_bodies"
 FETCH_RECORDINGS = "worker.jobs.fetch_recordings"
-ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS})
+RUN_HOOK = "worker.jobs.run_hook"
+ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS, RUN_HOOK})
 
 # The field of the counters that says when a worker loaded last.
 LAST_LOADED_FIELD = "last_loaded_at"
@@ -243,6 +245,12 @@ class NewJob:
             ("ZADD", scheduled_key, due, self.job_id),
             ("SADD", QUEUES_KEY, queue_key(self.queue)),
         ]
+
+    def scheduled_once_commands(self, due: float) -> list[tuple[Any, ...]]:
+        """Return commands as `scheduled_commands` does, which change nothing while the job is in any place already."""
+        keys = [job_key(self.job_id), scheduled_key(self.queue), QUEUES_KEY]
+        fields = _flatten({**self._hash(), "status": "scheduled"})
+        return [("EVAL", SCHEDULE_ONCE, len(keys), *keys, self.job_id, due, queue_key(self.queue), *fields)]
 
     def _hash(self) -> dict[str, Any]:
         now = timestamp()

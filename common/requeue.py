@@ -49,6 +49,18 @@ redis.call('SADD', queues, queue)
 return 1
 """
 
+# KEYS: the job, the scheduled jobs, the set of queues. ARGV: id, when it is due, its queue's list, fields and values of the job.
+# One that is there already, be it that it is finished, is not to be run again on behalf of whoever scheduled it before.
+SCHEDULE_ONCE = """
+local key, scheduled, queues = unpack(KEYS)
+if redis.call('HEXISTS', key, 'data') == 1 then return 0 end
+redis.call('ZADD', scheduled, ARGV[2], ARGV[1])
+redis.call('DEL', key)
+redis.call('HSET', key, unpack(ARGV, 4))
+redis.call('SADD', queues, ARGV[3])
+return 1
+"""
+
 # KEYS: the sorted set the jobs come from, its index or the set itself, the queue's list, the set of queues. A job whose
 # data is gone only leaves the sets.
 _MOVE_EACH = """

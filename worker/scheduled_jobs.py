@@ -19,6 +19,11 @@ def schedule(connection: RedisClient, job: NewJob, due: datetime) -> None:
     commit(connection, job.scheduled_commands(scheduled_key(job.queue), due.timestamp()))
 
 
+def schedule_once(connection: RedisClient, job: NewJob, due: datetime) -> None:
+    """Keep a job, whose id comes from what it holds, until it is due, unless it is there already; raises QueueUnavailable."""
+    commit(connection, job.scheduled_once_commands(due.timestamp()))
+
+
 def schedule_recordings(connection: RedisClient, retries: Iterable[tuple[int, datetime]]) -> None:
     """Schedule recordings that were not there yet, each in a job of its own."""
     for recording_id, due in retries:
