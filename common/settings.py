@@ -188,10 +188,14 @@ def _name_functions(names: tuple[str, ...]) -> tuple[str, ...]:
 def _of_a_host(value: SecretStr) -> SecretStr:
     """Refuse what no request can be sent to, without quoting it: a part of the address may be a secret."""
     address = value.get_secret_value()
-    parts = urlsplit(address)
-    if not parts.hostname or _NOT_IN_AN_ADDRESS.search(address):
-        raise ValueError("is no address: https://host/path, other characters than ASCII as %XX")
-    if parts.username is not None:
+    try:
+        parts = urlsplit(address)
+        complete = bool(parts.hostname) and parts.port != 0 and not _NOT_IN_AN_ADDRESS.search(address)
+    except ValueError:
+        complete = False
+    if not complete:
+        raise ValueError("is no address: write https://host/path, with %XX for what is not ASCII")
+    if "@" in parts.netloc:
         raise ValueError("holds a user: receivers tell us by the signature")
     return value
 

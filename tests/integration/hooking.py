@@ -21,8 +21,9 @@ from worker.outbox import enqueue
 from worker.queue_worker import CdrWorker
 from worker.scheduled_jobs import move_due_jobs
 
-NOTE, OTHER, CHOSEN, WRITE, EXIT = (f"hooking:{name}" for name in ("note", "other", "chosen", "write", "end"))
+NOTE, OTHER, CHOSEN, WRITE = (f"hooking:{name}" for name in ("note", "other", "chosen", "write"))
 LOG = "HOOKING_LOG"
+EXIT_CODE_OF_DEADLY = 3
 
 noted: list[LoadedCdr] = []
 noted_by_other: list[LoadedCdr] = []
@@ -48,7 +49,7 @@ def write(cdr: LoadedCdr) -> None:
     with Path(os.environ[LOG]).open("a", encoding="utf-8") as log:
         log.write(f"{cdr.call_id} {cdr.event_id} {cdr.attempt}\n")
     if cdr.call_id == "deadly":
-        os._exit(3)
+        os._exit(EXIT_CODE_OF_DEADLY)
     if cdr.call_id == "endless":
         signal.pause()
     if cdr.call_id == "gone":
