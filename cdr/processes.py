@@ -12,10 +12,17 @@ import structlog
 
 from common.environment import load
 from common.errors import ConfigurationError
-from common.job_queue import RECORDINGS
+from common.job_queue import HOOKS, RECORDINGS
 from common.postgres import Database
 from common.redis_client import connect
-from common.settings import DatabaseSettings, ReceiverSettings, RecordingSettings, RedisSettings, SpoolSettings
+from common.settings import (
+    DatabaseSettings,
+    HookSettings,
+    ReceiverSettings,
+    RecordingSettings,
+    RedisSettings,
+    SpoolSettings,
+)
 
 GRACE_SECONDS = 10
 _BACKLOG = 2048
@@ -91,9 +98,14 @@ def _listen(settings: ReceiverSettings) -> socket.socket:
 
 def run_worker(queue: str) -> int:
     """Work on one queue until SIGTERM or SIGINT; the job at hand is finished first. Returns the exit code."""
+    from worker.hook_functions import import_hooks
     from worker.queue_worker import work
 
     load(DatabaseSettings)
+    hooks = load(HookSettings).hooks
+    if queue == HOOKS:
+        # What cannot be imported is told now, and not by each job.
+        import_hooks(hooks)
     if queue == RECORDINGS:
         load(RecordingSettings)
     _log.info("worker starts", queue=queue)

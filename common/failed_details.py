@@ -11,7 +11,7 @@ import msgspec
 from common.cdr import find_call_id
 from common.delivery import Delivery
 from common.errors import NotACdr
-from common.job_queue import LOAD_CDRS, CdrJob, job_key, read_call
+from common.job_queue import LOAD_CDRS, RUN_HOOK, CdrJob, job_key, read_call
 from common.redis_client import RedisClient, translated
 
 
@@ -57,9 +57,11 @@ def read_traceback(connection: RedisClient, job_id: str) -> str | None:
 
 
 def call_ids_of(data: bytes) -> list[str]:
-    """Return the ids of the calls in a job's data, each once, in order; none for a job that loads no CDRs."""
+    """Return the ids of the calls in a job's data, each once, in order; none for a job that fetches recordings."""
     try:
         function, arguments = read_call(data)
+        if function == RUN_HOOK:
+            return [str(arguments[1]["call_id"])]
         if function != LOAD_CDRS:
             return []
         return list(dict.fromkeys(find_call_id(delivery[5]) for delivery in arguments[1]))

@@ -53,6 +53,7 @@ __all__ = [
     "QUEUES",
     "RECORDINGS",
     "RESULT_TTL_SECONDS",
+    "RUN_HOOK",
     "CdrJob",
     "CdrQueue",
     "FunctionNotAllowed",
@@ -78,7 +79,8 @@ QUEUES = (CDRS, RECORDINGS, HOOKS)
 LOAD_CDRS = "worker.jobs.load_cdrs"
 KEEP_BODIES = "worker.jobs.keep_bodies"
 FETCH_RECORDINGS = "worker.jobs.fetch_recordings"
-ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS})
+RUN_HOOK = "worker.jobs.run_hook"
+ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS, RUN_HOOK})
 
 # The field of the counters that says when a worker loaded last.
 LAST_LOADED_FIELD = "last_loaded_at"
@@ -245,8 +247,8 @@ class NewJob:
         ]
 
     def scheduled_commands_once(self, wait_seconds: float) -> list[tuple[Any, ...]]:
-        """Return commands that keep the job for so long by Redis's clock; else as `commands_once`."""
-        keys = [job_key(self.job_id), scheduled_key(self.queue), QUEUES_KEY, finished_key(self.queue)]
+        """Return commands that keep the job for so long, by Redis's clock, and change nothing when it is in any place already."""
+        keys = [job_key(self.job_id), scheduled_key(self.queue), QUEUES_KEY]
         fields = _flatten({**self._hash(), "status": "scheduled"})
         return [("EVAL", SCHEDULE_ONCE, len(keys), *keys, self.job_id, wait_seconds, queue_key(self.queue), *fields)]
 

@@ -197,6 +197,68 @@ class RecordingSettings(Group):
     recording_retry_seconds: Waits = Field(default="10,30,60,300,900,3600,14400,43200,86400", validate_default=True)
 
 
+WEBHOOK = "worker.hooks:webhook"
+_HOOK = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_NOT_IN_AN_ADDRESS = re.compile(r"[^!-~]")
+
+
+def _name_functions(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not _HOOK.fullmatch(name):
+            raise ValueError(f"{name!r} is no function: write package.module:function,...")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{max(names, key=names.count)} is named more than once")
+    return names
+
+
+def _of_a_host(value: SecretStr) -> SecretStr:
+    """Refuse what no request can be sent to, without quoting it: a part of the address may be a secret."""
+    address = value.get_secret_value()
+    try:
+        parts = urlsplit(address)
+        complete = bool(parts.hostname) and parts.port != 0 and not _NOT_IN_AN_ADDRESS.search(address)
+    except ValueError:
+        complete = False
+    if not complete:
+        raise ValueError("is no address: write https://host/path, with %XX for what is not ASCII")
+    if "@" in parts.netloc:
+        raise ValueError("holds a user: receivers tell us by the signature")
+    return value
+
+
+Seconds = Annotated[int, Field(ge=1, le=604_800)]
+
+
+class HookSettings(Group):
+    """The user's own functions that get each loaded CDR, when they are tried again, and where the ready one posts to.
+
+    The webhook's address is a secret, because those of many services hold one.
+    """
+
+    hooks: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_name_functions)] = ()
+    hook_retry_seconds: Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)] = (
+        10,
+        60,
+        300,
+        1800,
+        7200,
+        21600,
+    )
+    webhook_url: (
+        Annotated[SecretStr, _url_scheme("http", "https"), AfterValidator(_with_port), AfterValidator(_of_a_host)]
+        | None
+    ) = None
+    webhook_secret: Annotated[SecretStr, Field(min_length=16)] | None = None
+
+    @model_validator(mode="after")
+    def _webhook_complete(self) -> Self:
+        given = {"CDR_WEBHOOK_URL": self.webhook_url, "CDR_WEBHOOK_SECRET": self.webhook_secret}
+        lacking = [name for name, value in given.items() if value is None]
+        if WEBHOOK in self.hooks and lacking:
+            raise ValueError(f"{' and '.join(lacking)} must be set because CDR_HOOKS names {WEBHOOK}")
+        return self
+
+
 class LogSettings(Group):
     """How log lines look: `json` for machines, `console` for people."""
 

@@ -7,15 +7,17 @@ wanted and again in a forked child, because connections must not be shared over 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from common.environment import load
 from common.postgres import Database
 from common.redis_client import RedisClient, connect
-from common.settings import AccountDefaults, DatabaseSettings, RecordingSettings, RedisSettings
+from common.settings import AccountDefaults, DatabaseSettings, HookSettings, RecordingSettings, RedisSettings
 from worker.accounts import Accounts
 from worker.extension_directory import ExtensionDirectory
+from worker.hook_functions import Hook, import_hooks
 from worker.pipeline import Knowledge
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ class Context:
         # When the worker may next do what follows its loads, on the monotonic clock.
         self.follow_up_due = 0.0
         self.database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr worker")
-        self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory())
+        self.hook_settings = load(HookSettings)
+        self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory(), self.hook_settings.hooks)
 
     @cached_property
     def redis(self) -> RedisClient:
@@ -58,6 +61,11 @@ class Context:
         )
         gate = FetchGate(self.redis, settings.recording_per_host)
         return Batch(self.database, fetcher, gate, settings.recording_retry_seconds)
+
+    @cached_property
+    def hooks(self) -> Mapping[str, Hook]:
+        """The functions that CDR_HOOKS names; raises ConfigurationError for one that cannot be imported."""
+        return import_hooks(self.hook_settings.hooks)
 
     def refresh(self) -> None:
         """Read accounts and the extension directory again when they are old."""

@@ -13,6 +13,10 @@ from common.broken_jobs import BROKEN_JOB
 from common.errors import CdrError
 from common.failed_jobs import Failure
 from common.job_queue import CdrJob, JobSerializer
+from common.terminal import printable
+
+# A hook's error may quote a whole page, and failed jobs are kept for ever in Redis's memory.
+_LONGEST_TRACEBACK = 20_000
 
 
 def describe(error: BaseException) -> Failure:
@@ -30,10 +34,17 @@ def result_record(job: CdrJob, error: BaseException, worker_name: str, token: st
         job.id,
         Result.Type.FAILED,
         job.connection,
-        exc_string="".join(traceback.format_exception(error)),
+        exc_string=traceback_of(error),
         worker_name=worker_name,
         serializer=JobSerializer,
         execution_id=token,
     )
     record: dict[str, Any] = result.serialize()
     return record
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return an error's traceback as text that any terminal and any encoding takes, its middle left out when it is long."""
+    text = printable("".join(traceback.format_exception(error)))
+    half = _LONGEST_TRACEBACK // 2
+    return text if len(text) <= _LONGEST_TRACEBACK else f"{text[:half]}\n[...]\n{text[-half:]}"

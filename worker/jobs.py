@@ -30,11 +30,13 @@ from common.job_queue import (
 from common.redis_client import translated
 from worker import context
 from worker.bisection import Failed
+from worker.hook_jobs import read_hook_call
 from worker.load_cdrs import gather, load, load_all
 from worker.outbox import enqueue_once, work_off
 from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.put_off import put_off
 from worker.quarantine import keep
+from worker.run_hook import run_hook as call_hook
 from worker.scheduled_jobs import schedule_recordings
 
 FOLLOW_UP_SECONDS = 0.1
@@ -93,6 +95,13 @@ def fetch_recordings(version: int, recording_ids: list[int]) -> None:
     _check(version)
     here = context.current()
     schedule_recordings(here.redis, here.recordings.fetch(recording_ids))
+
+
+def run_hook(version: int, call: Any) -> None:
+    """Call one of the user's own functions with one CDR; when it fails it is called again later, by itself."""
+    _check(version)
+    here = context.current()
+    call_hook(read_hook_call(call), here.hooks, here.database, here.redis, here.hook_settings.hook_retry_seconds)
 
 
 def _check(version: int) -> None:
@@ -179,7 +188,7 @@ def _after_commit() -> None:
     if began < here.follow_up_due:
         return
     try:
-        work_off(here.database, here.redis, FOLLOW_UP_AT_MOST_SECONDS)
+        work_off(here.database, here.redis, FOLLOW_UP_AT_MOST_SECONDS, hooks=bool(here.hook_settings.hooks))
     except Exception as error:  # noqa: BLE001 - the rows stand, so that nothing may fail their job
         _log.warning("left to the scheduler", reason=getattr(error, "reason", "error"), error=str(error))
         here.follow_up_due = time.monotonic() + LEAVE_TO_SCHEDULER_SECONDS

@@ -55,7 +55,7 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
             _leave_out(cursor, arrival, known, counting)
         changed.append(make_row(enrich(counting, knowledge), counting, loaded_at, row.delivery_count + len(new)))
     if changed:
-        _replace_rows(cursor, changed)
+        _replace_rows(cursor, changed, knowledge.hooks)
 
 
 def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, _Standing]:
@@ -131,11 +131,13 @@ def _leave_out(cursor: Cursor, arrival: Arrivals, known: list[Delivery], countin
     cursor.execute(statement("worker", "leave_out_deliveries"), values)
 
 
-def _replace_rows(cursor: Cursor, rows: list[tuple[Any, ...]]) -> None:
+def _replace_rows(cursor: Cursor, rows: list[tuple[Any, ...]], hooks: tuple[str, ...]) -> None:
     cursor.execute(statement("worker", "clear_incoming"))
     with cursor.copy(statement("worker", "copy_incoming")) as copy:
         for row in rows:
             copy.write_row(row)
+    if hooks:
+        cursor.execute(statement("worker", "note_changed_cdrs"), {"hooks": list(hooks)})
     cursor.execute(statement("worker", "update_merged_cdrs"))
 
 

@@ -8,6 +8,8 @@ import structlog
 from rq import SimpleWorker
 from rq.utils import now
 
+from worker.stopping import ForcedStop
+
 _log = structlog.get_logger("worker.less_of_rq")
 
 
@@ -26,6 +28,13 @@ class LessOfRq(SimpleWorker):
 
     def clean_group_registries(self) -> None:
         """Clean nothing: no job of ours is in a group."""
+
+    def request_force_stop(self, signum: int, frame: Any) -> None:
+        """Break off what runs at a second signal, by an exception that no job raises by itself, as RQ's own may be."""
+        try:
+            super().request_force_stop(signum, frame)
+        except SystemExit as stop:
+            raise ForcedStop from stop
 
     def _start_scheduler(self, *_: Any, **__: Any) -> None:
         """Start none, though `rq worker --with-scheduler` and every `rq worker-pool` ask for it, and say so.

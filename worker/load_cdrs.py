@@ -149,7 +149,7 @@ def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) 
     with cursor.copy(statement("worker", "copy_incoming")) as copy:
         for record in records:
             copy.write_row(make_row(record.cdr, record.deliveries[:1], loaded_at))
-    new = cursor.execute(statement("worker", "insert_new_cdrs")).fetchone()
+    new = cursor.execute(statement("worker", "insert_new_cdrs"), {"hooks": list(knowledge.hooks) or None}).fetchone()
     known = _seen_before(cursor) if new is None or new[0] < len(records) else set()
     arrivals = [
         Arrivals(*identify(record.cdr), record.deliveries)

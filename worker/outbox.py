@@ -1,4 +1,4 @@
-"""Does what the loading transactions noted for after the commit: queues recordings, folds calls.
+"""Does what the loading transactions noted for after the commit: queues recordings and hooks, folds calls.
 
 Run right after each load, and again and again by the scheduler, which finds what a crash left.
 """
@@ -12,6 +12,7 @@ from common.job_queue import FETCH_RECORDINGS, RECORDINGS, NewJob
 from common.postgres import FOLDING, Database, statement
 from common.redis_client import RedisClient, commit
 from worker.fold_calls import fold_held_calls, fold_waiting_calls
+from worker.queue_hooks import queue_waiting_hooks
 
 RECORDINGS_A_JOB = 32
 # The scheduler has other things to do, too.
@@ -19,20 +20,24 @@ PASS_SECONDS = 10.0
 _ENTRIES_AT_ONCE = 20
 
 
-def work_off(database: Database, connection: RedisClient, seconds: float | None = None) -> int:
-    """Do what waits in the outbox; return how many calls were folded and recordings queued.
+def work_off(database: Database, connection: RedisClient, seconds: float | None = None, *, hooks: bool = True) -> int:
+    """Do what waits in the outbox; return how many calls were folded and how many recordings and hooks were queued.
 
-    With `seconds` stop after as long, and leave the calls whose fold failed for a time to others. Neither kind of work
-    waits for the other, whatever becomes of it.
+    With `seconds` spend as long on each kind of work, and leave the calls whose fold failed for a time to others. Without
+    `hooks` leave these to others too. No kind of work waits for another, whatever becomes of it.
     """
     at_most = PASS_SECONDS if seconds is None else seconds
+    done = 0
     try:
-        queued = queue_waiting_recordings(database, connection, at_most)
+        done += queue_waiting_recordings(database, connection, at_most)
     finally:
-        folded = fold_waiting_calls(database, at_most)
-        if seconds is None:
-            folded += fold_held_calls(database, PASS_SECONDS)
-    return queued + folded
+        try:
+            done += queue_waiting_hooks(database, connection, at_most) if hooks else 0
+        finally:
+            done += fold_waiting_calls(database, at_most)
+            if seconds is None:
+                done += fold_held_calls(database, PASS_SECONDS)
+    return done
 
 
 def queue_waiting_recordings(database: Database, connection: RedisClient, seconds: float = PASS_SECONDS) -> int:

@@ -26,10 +26,11 @@ _MACHINE = "External IVR"
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What the stages know beside the CDR itself."""
+    """What the stages know beside the CDR itself, and for which hooks a load notes what it changed."""
 
     accounts: Accounts
     directory: ExtensionDirectory
+    hooks: tuple[str, ...] = ()
 
 
 class NotLoadable(Permanent):

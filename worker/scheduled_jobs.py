@@ -30,6 +30,11 @@ def schedule(connection: RedisClient, job: NewJob, due: datetime) -> None:
     commit(connection, job.scheduled_commands(scheduled_key(job.queue), due.timestamp()))
 
 
+def schedule_once(connection: RedisClient, job: NewJob, wait_seconds: float) -> None:
+    """Keep a job, whose id comes from what it holds, for so long, unless it is there already; raises QueueUnavailable."""
+    commit(connection, job.scheduled_commands_once(wait_seconds))
+
+
 def schedule_recordings(connection: RedisClient, retries: Iterable[Retry]) -> None:
     """Schedule recordings that were not there yet, all or none, those that are due at the same moment in one job.
 

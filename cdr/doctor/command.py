@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from cdr.doctor.examine import Checked, examine
+from cdr.doctor.hook_checks import HOOKS
 from cdr.doctor.postgres_checks import POSTGRES
 from cdr.doctor.queue_checks import QUEUES_AND_RECEIVERS
 from cdr.doctor.recording_checks import RECORDINGS
@@ -17,7 +18,7 @@ from cdr.printing import print_json_list, print_line
 from cdr.show_env import running_settings
 from common.environment import use_settings
 
-SECTIONS = (SETTINGS, REDIS, QUEUES_AND_RECEIVERS, POSTGRES, SCHEMA, SPOOL, RECORDINGS)
+SECTIONS = (SETTINGS, REDIS, QUEUES_AND_RECEIVERS, POSTGRES, SCHEMA, SPOOL, RECORDINGS, HOOKS)
 _NAME_WIDTH = max(len(name) for section in SECTIONS for name in section.checks)
 
 

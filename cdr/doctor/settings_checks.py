@@ -15,6 +15,7 @@ from common.errors import ConfigurationError
 from common.settings import (
     AccountDefaults,
     DatabaseSettings,
+    HookSettings,
     LogSettings,
     ReceiverSettings,
     RecordingSettings,
@@ -120,6 +121,7 @@ SETTINGS: Section[None] = Section(
         "settings.receiver": _readable(ReceiverSettings),
         "settings.spool": _readable(SpoolSettings),
         "settings.recordings": _readable(RecordingSettings),
+        "settings.hooks": _readable(HookSettings),
         "settings.log": _readable(LogSettings),
         "settings.time_zone": _time_zone,
         "settings.secrets": _secrets,

@@ -20,9 +20,20 @@ GROUPS = {
 # Which settings a service reads. A process that reads a group gets all of it, or a setting would do nothing there.
 READS: dict[str, tuple[type[Group], ...]] = {
     "receiver": (settings.ReceiverSettings, settings.RedisSettings, settings.SpoolSettings, settings.LogSettings),
-    "worker": (settings.DatabaseSettings, settings.AccountDefaults, settings.BodySettings, settings.LogSettings),
-    "recorder": (settings.DatabaseSettings, settings.RecordingSettings, settings.LogSettings),
-    "hooks": (settings.DatabaseSettings, settings.LogSettings),
+    "worker": (
+        settings.DatabaseSettings,
+        settings.AccountDefaults,
+        settings.BodySettings,
+        settings.HookSettings,
+        settings.LogSettings,
+    ),
+    "recorder": (
+        settings.DatabaseSettings,
+        settings.RecordingSettings,
+        settings.HookSettings,
+        settings.LogSettings,
+    ),
+    "hooks": (settings.DatabaseSettings, settings.HookSettings, settings.LogSettings),
     "scheduler": (settings.DatabaseSettings, settings.LogSettings),
     "migrate": (settings.DatabaseSettings, settings.LogSettings),
     "doctor": tuple(GROUPS),

@@ -39,6 +39,7 @@ from common.job_queue import (
     NO_TIMEOUT,
     PAYLOAD_VERSION,
     RESULT_TTL_SECONDS,
+    RUN_HOOK,
     CdrJob,
     CdrQueue,
     FunctionNotAllowed,
@@ -50,11 +51,13 @@ from common.job_queue import (
     queue_key,
     timestamp,
 )
+from worker.hook_jobs import HookCall
 from worker.queue_worker import CdrWorker
 
 DELIVERY = Delivery("0" * 32, 0, 1_795_392_000_000_000, "shop", "json", {"ivruniqueid": "x", "price": Decimal("7.10")})
 BODY = QuarantinedBody(1_795_392_000_000_000, "shop", "json", "unreadable", "no JSON", {}, b"\xff{")
-ENTRIES = {LOAD_CDRS: [DELIVERY], KEEP_BODIES: [BODY], FETCH_RECORDINGS: [7]}
+CALL = HookCall("crm:post", "0" * 32, "00" * 32, datetime(2026, 11, 23), "x", is_update=False)  # noqa: DTZ001 - as the column
+ENTRIES = {LOAD_CDRS: [DELIVERY], KEEP_BODIES: [BODY], FETCH_RECORDINGS: [7], RUN_HOOK: CALL}
 ROOT = Path(__file__).parents[2]
 CLASSES = {"RQ_JOB_CLASS": "common.job_queue.CdrJob", "RQ_QUEUE_CLASS": "common.job_queue.CdrQueue"}
 OUR_WORKER = {"RQ_WORKER_CLASS": "worker.queue_worker.CdrWorker"}

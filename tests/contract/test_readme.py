@@ -20,6 +20,7 @@ GROUPS = (
     settings.ReceiverSettings,
     settings.SpoolSettings,
     settings.RecordingSettings,
+    settings.HookSettings,
     settings.LogSettings,
 )
 
@@ -45,6 +46,8 @@ def test_the_readme_names_each_default() -> None:
             assert shown.startswith("required"), name
         elif default in ("", None, ()):
             assert not shown, name
+        elif isinstance(default, tuple):
+            assert shown == f"`{','.join(map(str, default))}`", name
         else:
             assert shown == f"`{str(default).lower() if isinstance(default, bool) else default}`", name
 

@@ -103,6 +103,7 @@ def test_no_secret_is_shown(here: Here, arguments: tuple[str, ...]) -> None:
         ("CDR_RECEIVER_SECRETS", "shop:short", "settings.receiver"),
         ("CDR_SPOOL_MAX_BYTES", "1", "settings.spool"),
         ("CDR_RECORDINGS_URL", "/recordings", "settings.recordings"),
+        ("CDR_HOOKS", "crm", "settings.hooks"),
         ("CDR_LOG_LEVEL", "loud", "settings.log"),
     ],
 )

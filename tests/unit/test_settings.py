@@ -13,6 +13,7 @@ from common.errors import ConfigurationError
 from common.settings import (
     AccountDefaults,
     DatabaseSettings,
+    HookSettings,
     LogSettings,
     ReceiverSettings,
     RecordingSettings,
@@ -77,6 +78,15 @@ def load_with(monkeypatch: pytest.MonkeyPatch, group: type[Group], **variables: 
             RecordingSettings,
             {"recording_allow_networks": (), "recording_max_bytes": 536870912},
         ),
+        (
+            HookSettings,
+            {
+                "hooks": (),
+                "hook_retry_seconds": (10, 60, 300, 1800, 7200, 21600),
+                "webhook_url": None,
+                "webhook_secret": None,
+            },
+        ),
         (LogSettings, {"log_format": "console", "log_level": "info"}),
     ],
 )
@@ -137,6 +147,23 @@ def test_what_has_no_default_is_required_by_name(group: type[Group], variable: s
         (RecordingSettings, "CDR_RECORDING_RETRY_SECONDS", "nan"),
         (RecordingSettings, "CDR_RECORDING_RETRY_SECONDS", "10,inf"),
         (RecordingSettings, "CDR_RECORDING_RETRY_SECONDS", ","),
+        *(
+            (HookSettings, "CDR_HOOKS", value)
+            for value in ("crm", "crm:", ":post", "crm:post()", "crm.:post", "crm:a:b")
+        ),
+        *((HookSettings, "CDR_HOOKS", value) for value in ("crm/x:post", "1crm:post", "crm:post,other", "a:b,c:d,a:b")),
+        *((HookSettings, "CDR_HOOK_RETRY_SECONDS", value) for value in ("0", "-1", "1.5", "soon", "700000", ",")),
+        *((HookSettings, "CDR_WEBHOOK_URL", f"{each}://crm.invalid/") for each in ("ftp", "HTTPS", "file", "")),
+        *(
+            (HookSettings, "CDR_WEBHOOK_URL", f"https://{each}")
+            for each in ("", "/x", ":1/", "crm.invalid:x", "[::1", "a b")
+        ),
+        *(
+            (HookSettings, "CDR_WEBHOOK_URL", f"https://{each}")
+            for each in ("crm.invalid/%", "crm.invalid/\x7f", "u@x")
+        ),
+        (HookSettings, "CDR_WEBHOOK_URL", "https://crm.invalid/מ"),
+        (HookSettings, "CDR_WEBHOOK_SECRET", "fifteen-letters"),
         (LogSettings, "CDR_LOG_FORMAT", "xml"),
         (LogSettings, "CDR_LOG_LEVEL", "loud"),
     ],
@@ -205,6 +232,34 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(network) for network in settings.recording_allow_networks] == ["127.0.0.0/8", "::1/128"]
 
 
+def test_hooks_are_names_of_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDR_HOOKS", " crm:post_call , my_package.alarms:ring,")
+    monkeypatch.setenv("CDR_HOOK_RETRY_SECONDS", "1, 2")
+    settings = load(HookSettings)
+    assert (settings.hooks, settings.hook_retry_seconds) == (("crm:post_call", "my_package.alarms:ring"), (1, 2))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://crm", "https://crm.invalid:8443/a/b?c=%20d#e", "http://[::1]:80/", "http://10.0.0.1"]
+)
+def test_a_webhook_may_be_anywhere(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    variables = {"CDR_HOOKS": "worker.hooks:webhook", "CDR_WEBHOOK_URL": url, "CDR_WEBHOOK_SECRET": SECRET}
+    settings = load_with(monkeypatch, HookSettings, **variables)
+    assert isinstance(settings, HookSettings)
+    assert settings.webhook_url is not None
+    assert settings.webhook_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("lacking", ["CDR_WEBHOOK_URL", "CDR_WEBHOOK_SECRET"])
+def test_the_ready_hook_needs_an_address_and_a_secret(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    complete = {"CDR_WEBHOOK_URL": "https://crm.invalid/", "CDR_WEBHOOK_SECRET": SECRET}
+    variables = {name: value for name, value in complete.items() if name != lacking}
+    with pytest.raises(
+        ConfigurationError, match=f"^{lacking} must be set because CDR_HOOKS names worker.hooks:webhook$"
+    ):
+        load_with(monkeypatch, HookSettings, CDR_HOOKS="worker.hooks:webhook", **variables)
+
+
 def test_a_file_may_hold_a_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "secrets"
     file.write_text(f"shop:{SECRET}\n", encoding="utf-8")
@@ -238,6 +293,8 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         (RedisSettings, {}, "pass-word"),
         (DatabaseSettings, {}, "pass-word"),
         (ReceiverSettings, {"CDR_RECEIVER_SECRETS": f"shop:{SECRET}"}, SECRET),
+        (HookSettings, {"CDR_WEBHOOK_SECRET": SECRET}, SECRET),
+        (HookSettings, {"CDR_WEBHOOK_URL": f"https://crm.invalid/?{SECRET}"}, SECRET),
     ],
 )
 def test_no_secret_shows_in_a_group(
@@ -256,6 +313,11 @@ def test_no_secret_shows_in_a_group(
         (RedisSettings, {"CDR_REDIS_URL": "http://:pass-word@127.0.0.1"}, "pass-word"),
         (RedisSettings, {"CDR_REDIS_URL": "redis://:pass-word#@127.0.0.1:6379"}, "pass-word"),
         (DatabaseSettings, {"CDR_DATABASE_URL": "http://:pass-word@127.0.0.1"}, "pass-word"),
+        (HookSettings, {"CDR_WEBHOOK_URL": "https://crm.invalid:x/pass-word"}, "pass-word"),
+        (HookSettings, {"CDR_WEBHOOK_URL": "https://:pass-word@crm.invalid/"}, "pass-word"),
+        (HookSettings, {"CDR_WEBHOOK_URL": "https://[pass-word/"}, "pass-word"),
+        (HookSettings, {"CDR_WEBHOOK_SECRET": "pass-word"}, "pass-word"),
+        (HookSettings, {"CDR_WEBHOOK_SECRET": SECRET, "CDR_HOOKS": "worker.hooks:webhook"}, SECRET),
     ],
 )
 def test_no_secret_shows_in_the_traceback_of_a_wrong_value(

@@ -41,5 +41,10 @@ new_recordings AS (
 recordings_to_fetch AS (
     INSERT INTO cdr.outbox (kind, recording_ids)
     SELECT 'recordings', array_agg(recording_id) FROM new_recordings HAVING count(*) > 0
+),
+hooks_to_run AS (
+    INSERT INTO cdr.outbox (kind, identities, provider_times, call_ids, hooks, is_update)
+    SELECT 'hooks', array_agg(identity), array_agg(provider_time), array_agg(call_id), %(hooks)s::text[], false
+    FROM inserted WHERE %(hooks)s::text[] IS NOT NULL HAVING count(*) > 0
 )
 SELECT count(*) FROM inserted
