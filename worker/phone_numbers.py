@@ -89,10 +89,10 @@ def _describe(text: str, region: str) -> PhoneNumber:
     text = _CUT.split(_in_ascii_digits(text), maxsplit=1)[0].strip()
     if not text:
         return _NOTHING
-    if _is_hidden(text):
-        return _HIDDEN
     # The library would read letters as keypad digits, and an address's host as more of the number.
-    if "@" in text or any(map(str.isalpha, text)):
+    if any(map(str.isalpha, text)):
+        return _HIDDEN if _is_hidden(text) else _EXTENSION
+    if "@" in text:
         return _EXTENSION
     # Before the bracket stands the caller's name, as in "100" <0722776772>.
     return _describe_dialed(_NOT_DIALED.sub("", text.rpartition("<")[2]), region)
@@ -115,10 +115,11 @@ def _is_hidden(text: str) -> bool:
 
 
 def _describe_dialed(dialed: str, region: str) -> PhoneNumber:
-    if ended := _ENDED.fullmatch(dialed):
+    if "*" in dialed or "#" in dialed:
+        ended = _ENDED.fullmatch(dialed)
+        if not ended:
+            return _SHORT_CODE if any(map(str.isdigit, dialed)) else _UNKNOWN
         dialed = ended[1]
-    elif "*" in dialed or "#" in dialed:
-        return _SHORT_CODE if any(map(str.isdigit, dialed)) else _UNKNOWN
     if not _DIALED.fullmatch(dialed):
         return _UNKNOWN
     digits = dialed.lstrip("+").removeprefix("00")

@@ -19,7 +19,6 @@ from worker.extension_directory import ExtensionDirectory
 from worker.pipeline import Knowledge, enrich
 
 TABLE = Path(__file__).parents[1] / "unit" / "numbers.csv"
-# Between a number and nothing in its kind stands what a CDR's reader trims, or takes for nothing, before.
 CALLER = ("caller_e164", "caller_country_code", "caller_country", "caller_kind")
 CALLED = ("called_e164", "called_country_code", "called_country", "called_kind")
 
