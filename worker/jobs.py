@@ -44,6 +44,8 @@ FOLLOW_UP_SECONDS = 0.1
 # this worker leaves it to the scheduler for a while: loading comes first.
 FOLLOW_UP_AT_MOST_SECONDS = 1.0
 LEAVE_TO_SCHEDULER_SECONDS = 30.0
+# Queueing the hooks of many CDRs takes about as long as loading them, so the scheduler does that meanwhile.
+FOLLOW_UP_HOOKS = 100
 
 _log = structlog.get_logger("worker.jobs")
 
@@ -187,8 +189,9 @@ def _after_commit() -> None:
     began = time.monotonic()
     if began < here.follow_up_due:
         return
+    most_hooks = FOLLOW_UP_HOOKS if here.hook_settings.hooks else 0
     try:
-        work_off(here.database, here.redis, FOLLOW_UP_AT_MOST_SECONDS, hooks=bool(here.hook_settings.hooks))
+        work_off(here.database, here.redis, FOLLOW_UP_AT_MOST_SECONDS, most_hooks)
     except Exception as error:  # noqa: BLE001 - the rows stand, so that nothing may fail their job
         _log.warning("left to the scheduler", reason=getattr(error, "reason", "error"), error=str(error))
         here.follow_up_due = time.monotonic() + LEAVE_TO_SCHEDULER_SECONDS

@@ -20,11 +20,13 @@ PASS_SECONDS = 10.0
 _ENTRIES_AT_ONCE = 20
 
 
-def work_off(database: Database, connection: RedisClient, seconds: float | None = None, *, hooks: bool = True) -> int:
+def work_off(
+    database: Database, connection: RedisClient, seconds: float | None = None, most_hooks: int | None = None
+) -> int:
     """Do what waits in the outbox; return how many calls were folded and how many recordings and hooks were queued.
 
-    With `seconds` spend as long on each kind of work, and leave the calls whose fold failed for a time to others. Without
-    `hooks` leave these to others too. No kind of work waits for another, whatever becomes of it.
+    With `seconds` spend as long on each kind of work, and leave the calls whose fold failed for a time to others. With
+    `most_hooks` leave more of these to others too. No kind of work waits for another, whatever becomes of it.
     """
     at_most = PASS_SECONDS if seconds is None else seconds
     done = 0
@@ -32,7 +34,7 @@ def work_off(database: Database, connection: RedisClient, seconds: float | None 
         done += queue_waiting_recordings(database, connection, at_most)
     finally:
         try:
-            done += queue_waiting_hooks(database, connection, at_most) if hooks else 0
+            done += queue_waiting_hooks(database, connection, at_most, most_hooks) if most_hooks != 0 else 0
         finally:
             done += fold_waiting_calls(database, at_most)
             if seconds is None:

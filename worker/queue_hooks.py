@@ -31,10 +31,7 @@ class _Entry(NamedTuple):
     call_ids: list[str]
     hooks: list[str]
     is_update: bool
-
-    @property
-    def size(self) -> int:
-        return len(self.identities) * len(self.hooks)
+    job_count: int
 
     def jobs(self) -> Iterator[NewJob]:
         """Yield the jobs of the entry, the same at every call."""
@@ -46,24 +43,25 @@ class _Entry(NamedTuple):
                 yield hook_job(HookCall(hook, event, key, provider_time, call_id, self.is_update))
 
 
-def queue_waiting_hooks(database: Database, connection: RedisClient, seconds: float) -> int:
+def queue_waiting_hooks(database: Database, connection: RedisClient, seconds: float, most: int | None = None) -> int:
     """Queue what waits in the outbox for hooks, for so many seconds, and return how many jobs there were.
 
-    The jobs are in Redis before the outbox forgets them, and are the same however often that is begun. Raises
-    QueueUnavailable, DatabaseUnavailable or DatabaseNotReady.
+    With `most` queue no more jobs than that, and leave the entries that make more to whoever has more time. The jobs are in
+    Redis before the outbox forgets them, and are the same however often that is begun. Raises QueueUnavailable,
+    DatabaseUnavailable or DatabaseNotReady.
     """
     total = 0
     ends_at = time.monotonic() + seconds
     while True:
         with database.transaction(FOLDING) as cursor:
-            entries = _take(cursor)
+            entries = _take(cursor, None if most is None else most - total)
             if not entries or _is_full(connection):
                 return total
             # Were this commit lost, the hooks would be called again, as they may be after any crash: it need not wait for the disk.
             cursor.execute("SET LOCAL synchronous_commit = off")
             _enqueue(connection, entries)
             cursor.execute(statement("worker", "delete_outbox"), {"outbox_ids": [each.outbox_id for each in entries]})
-        total += sum(entry.size for entry in entries)
+        total += sum(entry.job_count for entry in entries)
         if time.monotonic() >= ends_at:
             return total
 
@@ -73,12 +71,17 @@ def _is_full(connection: RedisClient) -> bool:
         return int(connection.llen(queue_key(HOOKS))) >= MOST_WAITING
 
 
-def _take(cursor: Cursor) -> list[_Entry]:
-    """Return the oldest entries that make one pass, one at least; others that were locked with them wait for the next."""
-    rows = cursor.execute(statement("worker", "take_hooks_to_run"), {"limit": _ENTRIES_AT_ONCE}).fetchall()
+def _take(cursor: Cursor, most: int | None) -> list[_Entry]:
+    """Return the oldest entries that make up to `most` jobs together, without it those of a pass and one at least.
+
+    Others that were locked with them wait for the next.
+    """
+    cursor.execute(statement("worker", "take_hooks_to_run"), {"limit": _ENTRIES_AT_ONCE, "most": most})
+    room = _JOBS_A_PASS if most is None else most
     taken: list[_Entry] = []
-    for entry in (_Entry(*row) for row in rows):
-        if taken and sum(each.size for each in taken) + entry.size > _JOBS_A_PASS:
+    for entry in (_Entry(*row) for row in cursor.fetchall()):
+        room -= entry.job_count
+        if taken and room < 0:
             break
         taken.append(entry)
     return taken

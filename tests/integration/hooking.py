@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from loading import delivery, leg, select
 
 from common.delivery import Delivery
 from common.job_queue import CDRS, HOOKS, LOAD_CDRS, NewJob, failed_key, queue_key, scheduled_key
+from common.postgres import Database
 from worker import context
 from worker.hooks import LoadedCdr
-from worker.outbox import enqueue
+from worker.outbox import enqueue, work_off
 from worker.queue_worker import CdrWorker
 from worker.scheduled_jobs import move_due_jobs
 
@@ -75,10 +77,15 @@ class Hooked:
         self.database_url = database_url
 
     def load(self, *deliveries: Delivery) -> None:
-        """Load deliveries by one job, and queue what follows, at once however soon it is after another load."""
+        """Load deliveries by one job, and queue what follows as the worker does, however soon it is after another load."""
         context.current().follow_up_due = 0.0
         enqueue(self.redis, [NewJob(CDRS, LOAD_CDRS, (list(deliveries),), "load")])
         self.work(CDRS)
+
+    def work_off(self) -> int:
+        """Do what the scheduler does with the outbox."""
+        with closing(Database(self.database_url, "test")) as database:
+            return work_off(database, self.redis)
 
     def load_legs(self, *call_ids: str, **fields: Any) -> None:
         self.load(*(delivery(leg(call_id, **fields)) for call_id in call_ids))

@@ -69,6 +69,7 @@ def test_a_new_cdr_is_told_once(hooked: Hooked) -> None:
 def test_each_cdr_of_a_batch_is_told(hooked: Hooked) -> None:
     names = {f"call-{number}" for number in range(300)}
     hooked.load_legs(*names)
+    hooked.work_off()
     hooked.work()
     assert (len(noted), {cdr.call_id for cdr in noted}) == (300, names)
 
@@ -219,8 +220,7 @@ def test_what_a_crash_left_in_the_outbox_is_queued_by_the_scheduler(
 ) -> None:
     left_in_the_outbox(hooked, monkeypatch, "a", "b")
     assert (hooked.waiting(), len(hooked.outbox())) == ([], 1)
-    with closing(Database(hooked.database_url, "test")) as database:
-        work_off(database, hooked.redis)
+    hooked.work_off()
     hooked.work()
     assert (hooked.outbox(), {cdr.call_id for cdr in noted}) == ([], {"a", "b"})
 
@@ -260,6 +260,20 @@ def test_a_pass_is_bounded_however_much_waits(hooked: Hooked, monkeypatch: pytes
     assert len(set(hooked.waiting())) == 14
 
 
+@pytest.mark.parametrize(
+    ("sizes", "left"), [([100], []), ([101], [101]), ([60, 101, 60, 40], [101, 60]), ([50, 50], [])]
+)
+def test_a_worker_leaves_what_is_much_to_the_scheduler(
+    hooked: Hooked, monkeypatch: pytest.MonkeyPatch, sizes: list[int], left: list[int]
+) -> None:
+    for size in sizes[:-1]:
+        left_in_the_outbox(hooked, monkeypatch, *(f"{size}-{number}-{time.monotonic_ns()}" for number in range(size)))
+    hooked.load_legs(*(f"last-{number}" for number in range(sizes[-1])))
+    assert [entry["job_count"] for entry in hooked.outbox()] == left
+    hooked.work_off()
+    assert (len(hooked.waiting()), hooked.outbox()) == (sum(sizes), [])
+
+
 def test_more_than_redis_should_hold_waits_in_the_outbox(hooked: Hooked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_hooks, "MOST_WAITING", 2)
     for name in "abc":
@@ -276,8 +290,7 @@ def test_what_a_loader_noted_is_queued_by_a_process_without_hooks(
 ) -> None:
     left_in_the_outbox(hooked, monkeypatch, "a")
     monkeypatch.delenv("CDR_HOOKS")
-    with closing(Database(hooked.database_url, "test")) as database:
-        work_off(database, hooked.redis)
+    hooked.work_off()
     assert len(hooked.waiting()) == 1
 
 

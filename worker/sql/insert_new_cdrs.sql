@@ -43,8 +43,10 @@ recordings_to_fetch AS (
     SELECT 'recordings', array_agg(recording_id) FROM new_recordings HAVING count(*) > 0
 ),
 hooks_to_run AS (
-    INSERT INTO cdr.outbox (kind, identities, provider_times, call_ids, hooks, is_update)
-    SELECT 'hooks', array_agg(identity), array_agg(provider_time), array_agg(call_id), %(hooks)s::text[], false
+    INSERT INTO cdr.outbox (kind, identities, provider_times, call_ids, hooks, is_update, job_count)
+    SELECT
+        'hooks', array_agg(identity), array_agg(provider_time), array_agg(call_id), %(hooks)s::text[], false,
+        count(*) * cardinality(%(hooks)s::text[])
     FROM inserted WHERE %(hooks)s::text[] IS NOT NULL HAVING count(*) > 0
 )
 SELECT count(*) FROM inserted

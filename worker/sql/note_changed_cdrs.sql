@@ -1,8 +1,9 @@
 -- Notes for the hooks the rows that differ from those copied into incoming, which are about to take their place. What says
 -- only when and how often a CDR was received makes no difference.
-INSERT INTO cdr.outbox (kind, identities, provider_times, call_ids, hooks, is_update)
+INSERT INTO cdr.outbox (kind, identities, provider_times, call_ids, hooks, is_update, job_count)
 SELECT
-    'hooks', array_agg(known.identity), array_agg(known.provider_time), array_agg(known.call_id), %(hooks)s::text[], true
+    'hooks', array_agg(known.identity), array_agg(known.provider_time), array_agg(known.call_id), %(hooks)s::text[], true,
+    count(*) * cardinality(%(hooks)s::text[])
 FROM incoming AS folded
 JOIN cdr.cdrs AS known ON known.identity = folded.identity AND known.provider_time = folded.provider_time
 WHERE
