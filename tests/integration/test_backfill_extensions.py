@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from loading import TIME, Loader, delivery, execute, leg, select
 
 from cdr import extension_backfill
 from cdr.extension_backfill import Named, Selection, fill_in, run_backfill
+from common.postgres import Database
 
 __all__ = ["product"]
 
@@ -114,7 +116,7 @@ def test_nothing_chosen_is_wrong_usage(product: Product) -> None:
     assert product.cdr("extensions", "backfill").exit_code == 2
 
 
-def test_a_dry_run_counts_and_changes_nothing(product: Product, loader: Loader) -> None:
+def test_a_dry_run_counts_and_changes_nothing(product: Product, loader: Loader, small_steps: None) -> None:
     many(loader, 20)
     learn(product.database_url, "Dana")
     assert product.cdr("extensions", "backfill", "--all", "--dry-run").out == "20\n"
@@ -190,19 +192,38 @@ def test_a_name_that_came_in_between_is_left_alone(loader: Loader, database_url:
 
 def test_a_row_that_is_being_merged_is_waited_for_and_its_name_left_alone(loader: Loader, database_url: str) -> None:
     loader.load_fields(coded("a"))
-    [row] = select(database_url, "SELECT identity, provider_time FROM cdr.cdrs")
-    filled: list[int] = []
-    second = Loader(database_url)
-    named = [Named(row["identity"], row["provider_time"], None, "Dana")]
-    waiting = threading.Thread(target=lambda: filled.append(fill_in(second.database, named)))
     with loader.database.transaction() as cursor:
         cursor.execute("UPDATE cdr.cdrs SET answering_extension_name = 'Own'")
-        waiting.start()
-        wait_until(lambda: bool(select(database_url, "SELECT 1 FROM pg_locks WHERE NOT granted")))
+        waiting = start_filling_in(database_url)
     waiting.join()
-    second.database.close()
-    assert filled == [0]
     assert names(database_url) == {"a": (None, "Own")}
+
+
+def test_rows_are_locked_in_the_order_of_their_key(loader: Loader, database_url: str) -> None:
+    many(loader, 30)
+    least = "identity = (SELECT identity FROM cdr.cdrs ORDER BY identity LIMIT 1)"
+    with loader.database.transaction() as cursor:
+        cursor.execute(f"SELECT 1 FROM cdr.cdrs WHERE {least} FOR UPDATE".encode())
+        waiting = start_filling_in(database_url)
+        # Who holds the least waits for none of the others.
+        cursor.execute("SELECT 1 FROM cdr.cdrs FOR UPDATE NOWAIT")
+    waiting.join()
+    assert {name for _, name in names(database_url).values()} == {"Dana"}
+
+
+def start_filling_in(url: str) -> threading.Thread:
+    """Fill in every row, the one with the greatest key first, and return once that waits for a lock."""
+    rows = select(url, "SELECT identity, provider_time FROM cdr.cdrs ORDER BY identity DESC")
+    named = [Named(row["identity"], row["provider_time"], None, "Dana") for row in rows]
+
+    def act() -> None:
+        with closing(Database(url, "test")) as database:
+            fill_in(database, named)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    wait_until(lambda: bool(select(url, "SELECT 1 FROM pg_locks WHERE NOT granted")))
+    return thread
 
 
 def wait_until(true: Any) -> None:

@@ -114,6 +114,13 @@ def test_a_name_that_was_filled_in_is_not_learned(loader: Loader, database_url: 
     assert learned(database_url) == []
 
 
+def test_a_name_that_was_imported_is_learned_too_when_a_cdr_shows_it(loader: Loader, database_url: str) -> None:
+    execute(database_url, "INSERT INTO cdr.extensions VALUES ('acme', 'AAAA', 'Dana', 'import')")
+    loader.knowledge.directory.refresh(loader.database)
+    loader.load_fields(said("a", "Dana", 1))
+    assert learned(database_url) == [("AAAA", "Dana", 1)]
+
+
 def test_names_are_learned_for_one_account_only(loader: Loader, database_url: str) -> None:
     loader.load([delivery(said("a", "Dana")), delivery(said("b", "Noa"), account="other")])
     loader.load(
@@ -310,3 +317,45 @@ def test_what_was_written_a_while_before_it_was_committed_shows_at_the_next_look
     look(loader)
     loader.load_fields(said("a", None), said("b", None, code="BBBB"))
     assert answered_by(database_url) == {"a": "Dana", "b": None}
+
+
+OLD = "'-infinity', now() - interval '1 hour'"
+
+
+def test_all_is_read_again_after_a_deletion_though_nothing_was_added(loader: Loader, database_url: str) -> None:
+    execute(database_url, f"INSERT INTO cdr.extensions VALUES ('acme', 'AAAA', 'Dana', 'import', {OLD})")
+    look(loader, all_of_it=True)
+    execute(database_url, "DELETE FROM cdr.extensions")
+    look(loader, all_of_it=True)
+    loader.load_fields(said("a", None))
+    assert answered_by(database_url) == {"a": None}
+
+
+def test_all_is_read_again_after_what_was_added_is_taken_away(loader: Loader, database_url: str) -> None:
+    look(loader, all_of_it=True)
+    execute(database_url, "INSERT INTO cdr.extensions VALUES ('acme', 'AAAA', 'Dana', 'import')")
+    look(loader)
+    execute(database_url, "DELETE FROM cdr.extensions")
+    look(loader, all_of_it=True)
+    loader.load_fields(said("a", None))
+    assert answered_by(database_url) == {"a": None}
+
+
+def test_what_this_process_learned_is_forgotten_when_it_is_deleted(loader: Loader, database_url: str) -> None:
+    look(loader, all_of_it=True)
+    loader.load_fields(said("b", "Noa"))
+    execute(database_url, "DELETE FROM cdr.extensions")
+    look(loader, all_of_it=True)
+    loader.load_fields(said("a", None))
+    assert answered_by(database_url) == {"a": None, "b": "Noa"}
+
+
+def test_a_table_that_is_as_it_was_is_not_read_again(
+    loader: Loader, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(database_url, f"INSERT INTO cdr.extensions VALUES ('acme', 'AAAA', 'Dana', 'import', {OLD})")
+    look(loader, all_of_it=True)
+    monkeypatch.delattr(extension_directory, "_put")
+    look(loader, all_of_it=True)
+    loader.load_fields(said("a", None))
+    assert answered_by(database_url) == {"a": "Dana"}

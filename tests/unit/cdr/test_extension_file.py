@@ -66,6 +66,12 @@ def test_a_quote_that_another_line_seems_to_close_costs_its_own_line() -> None:
     assert [line for line, _ in problems(content)] == [2]
 
 
+def test_a_line_that_ends_elsewhere_with_too_many_fields_costs_itself_only() -> None:
+    content = f'{HEADER}a1,"One,\na2,Two,\n",,,\na3,Three,\n'
+    assert names(content) == {"a2": "Two", "a3": "Three"}
+    assert [line for line, _ in problems(content)] == [2, 4]
+
+
 def test_a_note_of_several_lines_is_one_field() -> None:
     content = 'extension_code,note,extension_name\na1,"first\nsecond\n",One\na2,,\n'
     assert names(content) == {"a1": "One"}
