@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -253,9 +254,27 @@ def test_the_filters_choose_what_is_read_and_changed(product: Product) -> None:
     assert [call_id for call_id, (_, rule) in starts(product).items() if rule == "utc"] == [one]
 
 
+def test_a_call_without_time_and_date_starts_when_it_was_first_received(product: Product) -> None:
+    load(product, leg("untimed", time=None))
+    right = starts(product)
+    product.run("UPDATE cdr.cdrs SET started_at = started_at - interval '5 hours'")
+    assert report(product)["rules"][0]["outdated"] == 1
+    assert recompute(product, "--all")["by_rule"] == [{"from": "received", "to": "received", "cdrs": 1}]
+    assert starts(product) == right
+
+
 def test_without_a_filter_all_must_be_said(product: Product) -> None:
     done = product.cdr("clock", "recompute", "--dry-run")
     assert (done.exit_code, done.out) == (2, "")
+
+
+@pytest.mark.parametrize("command", [("report",), ("recompute", "--all")])
+def test_the_settings_of_a_cdr_up_are_taken_only_while_it_runs(
+    product: Product, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    done = product.cdr("clock", *command, "--data", str(tmp_path))
+    assert (done.exit_code, done.out) == (2, "")
+    assert "no `cdr up` is running" in done.err
 
 
 def test_the_report_for_people_tells_all_in_a_table_and_lines(product: Product) -> None:
