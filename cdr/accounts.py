@@ -30,7 +30,10 @@ def set_account(
     duration_includes_wait: Annotated[bool | None, typer.Option(help="whether duration counts the wait")] = None,
     clear: Annotated[list[str] | None, typer.Option(help="a setting that goes back to its default")] = None,
 ) -> None:
-    """Change the settings of an account; what is not named stays as it is. Rows loaded already do not change."""
+    """Change the settings of an account; what is not named stays as it is.
+
+    Rows loaded already do not change; after a change of the clock `cdr clock recompute` reads theirs anew.
+    """
     from cdr.account_settings import run_set
 
     settings = {

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cdr import accounts, extensions, failed, quarantine
+from cdr import accounts, clock, extensions, failed, quarantine
 from cdr.options import Json
 from cdr.printing import print_line, print_warning
 from common.errors import CdrError, ConfigurationError
@@ -21,6 +21,7 @@ app.add_typer(failed.app, name="failed")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(extensions.app, name="extensions")
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(clock.app, name="clock")
 
 
 def _print_version(*, wanted: bool) -> None:

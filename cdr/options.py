@@ -45,4 +45,4 @@ def failed(message: str) -> NoReturn:
 def require_choice(*, filtered: bool, everything: bool) -> None:
     """End the command with a hint when nothing says what to act on; a limit alone does not."""
     if not filtered and not everything:
-        wrong_usage("nothing says which ones: give a filter, such as --reason or --since, or --all for everything")
+        wrong_usage("nothing says which ones: give a filter, such as --since, or --all for everything")

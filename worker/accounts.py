@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,16 @@ class Accounts:
     def of(self, account: str) -> Account:
         """Return what holds for an account."""
         return self._accounts.get(account, self._default)
+
+    @property
+    def default(self) -> Account:
+        """What holds for an account without a row."""
+        return self._default
+
+    @property
+    def own(self) -> Mapping[str, Account]:
+        """What holds for each account with a row."""
+        return self._accounts
 
     def _merge(self, columns: tuple[Any, ...]) -> Account:
         default = self._default

@@ -9,6 +9,7 @@ from datetime import timedelta
 from cdr.doctor.examine import Section
 from cdr.doctor.finding import Finding, info, ok, problem, warning
 from cdr.doctor.postgres_checks import Server, opened_server
+from cdr.doctor.time_rule import time_rule_finding
 from common.errors import DatabaseUnavailable
 from common.postgres import statement
 
@@ -97,6 +98,12 @@ def _outbox(server: Server) -> Finding:
     return ok(f"{waiting:,} entries wait")
 
 
+def _time_rule(server: Server) -> Finding:
+    if _column(server, "missing_privileges"):
+        return info("not checked: see schema.privileges")
+    return time_rule_finding(server)
+
+
 def _quarantine(server: Server) -> Finding:
     [kept] = server.row(
         "SELECT count(*) FROM (SELECT FROM cdr.quarantine WHERE status = 'kept' LIMIT %s) AS kept", _COUNTED_UP_TO
@@ -131,6 +138,7 @@ SCHEMA: Section[Server] = Section(
         "schema.partitions": _partitions,
         "schema.default_partition": _default_partition,
         "schema.outbox": _outbox,
+        "schema.time_rule": _time_rule,
         "quarantine.kept": _quarantine,
         "scheduler.alive": _scheduler,
     },
