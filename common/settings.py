@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import NoDecode
 
 from common.environment import Group
+from common.store_url import read_store_url
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 Account = Annotated[str, Field(pattern=f"^{_ACCOUNT.pattern}$")]
@@ -163,10 +164,15 @@ def _split(value: object) -> object:
 Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
+def _store_url(value: str) -> str:
+    read_store_url(value)
+    return value
+
+
 class RecordingSettings(Group):
     """Where recordings may come from and where they are kept."""
 
-    recordings_url: Annotated[str, Field(pattern=r"^file:///.+")]
+    recordings_url: Annotated[str, AfterValidator(_store_url)]
     recording_allow_networks: Networks = ()
     recording_max_bytes: int = Field(default=536_870_912, ge=1024)
 

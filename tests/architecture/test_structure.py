@@ -30,7 +30,7 @@ OWNERS = {
     "redis": {"common/redis_client.py", "api/durable_queue.py"},
     "rq": {"common/job_queue.py", "worker/job_failure.py", "worker/less_of_rq.py", "worker/queue_worker.py"},
     "urllib3": {"worker/safe_http.py", "cdr/post_cdr.py"},
-    "obstore": set(),
+    "obstore": {"worker/object_store.py"},
     "phonenumbers": {"worker/phone_numbers.py"},
     "prometheus_client": {"api/metrics.py"},
     "fastapi": {"api/app.py"},
