@@ -35,7 +35,7 @@ from common.queue_format import (
     timestamp,
 )
 from common.redis_client import read_hash
-from common.requeue import QUEUE_ONCE
+from common.requeue import QUEUE_ONCE, SCHEDULE_ONCE
 
 # Whoever works on queues needs their keys too, and finds them here with the rest of the contract.
 __all__ = [
@@ -243,6 +243,12 @@ class NewJob:
             ("ZADD", scheduled_key, due, self.job_id),
             ("SADD", QUEUES_KEY, queue_key(self.queue)),
         ]
+
+    def scheduled_commands_once(self, wait_seconds: float) -> list[tuple[Any, ...]]:
+        """Return commands that keep the job for so long by Redis's clock; else as `commands_once`."""
+        keys = [job_key(self.job_id), scheduled_key(self.queue), QUEUES_KEY, finished_key(self.queue)]
+        fields = _flatten({**self._hash(), "status": "scheduled"})
+        return [("EVAL", SCHEDULE_ONCE, len(keys), *keys, self.job_id, wait_seconds, queue_key(self.queue), *fields)]
 
     def _hash(self) -> dict[str, Any]:
         now = timestamp()

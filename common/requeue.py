@@ -49,6 +49,22 @@ redis.call('SADD', queues, queue)
 return 1
 """
 
+# KEYS: the job, its queue's scheduled jobs, the set of queues, the finished jobs. ARGV: id, in how many seconds it is due, its
+# queue's list, fields and values of the job. As above: a job that is there already stays where it is.
+SCHEDULE_ONCE = (
+    NOW
+    + """
+local key, scheduled, queues, finished = unpack(KEYS)
+if redis.call('HEXISTS', key, 'data') == 1 and redis.call('HGET', key, 'status') ~= 'finished' then return 0 end
+redis.call('DEL', key)
+redis.call('ZREM', finished, ARGV[1])
+redis.call('HSET', key, unpack(ARGV, 4))
+redis.call('ZADD', scheduled, seconds() + tonumber(ARGV[2]), ARGV[1])
+redis.call('SADD', queues, ARGV[3])
+return 1
+"""
+)
+
 # KEYS: the sorted set the jobs come from, its index or the set itself, the queue's list, the set of queues. A job whose
 # data is gone only leaves the sets.
 _MOVE_EACH = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import NoDecode
 
 from common.environment import Group
+from common.host_list import HostList
 from common.store_url import read_store_url
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -169,12 +171,36 @@ def _store_url(value: str) -> str:
     return value
 
 
+Hosts = Annotated[
+    HostList, NoDecode, BeforeValidator(lambda value: HostList.parse(value) if isinstance(value, str) else value)
+]
+
+
+def _ascending(seconds: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later < earlier for earlier, later in pairwise(seconds)):
+        raise ValueError("must ascend: each wait is at least as long as the one before")
+    return seconds
+
+
+Waits = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=31_536_000)], ...],
+    NoDecode,
+    Field(min_length=1),
+    BeforeValidator(_split),
+    AfterValidator(_ascending),
+]
+
+
 class RecordingSettings(Group):
-    """Where recordings may come from and where they are kept."""
+    """Where recordings may come from, how often they are asked for, and where they are kept."""
 
     recordings_url: Annotated[str, AfterValidator(_store_url)]
+    # Written as the environment would give it, so that what is shown as the default can be set.
+    recording_hosts: Hosts = Field(default="provider", validate_default=True)
     recording_allow_networks: Networks = ()
     recording_max_bytes: int = Field(default=536_870_912, ge=1024)
+    recording_per_host: int = Field(default=32, ge=1, le=10_000)
+    recording_retry_seconds: Waits = Field(default="10,30,60,300,900,3600,14400,43200,86400", validate_default=True)
 
 
 class LogSettings(Group):

@@ -1,4 +1,4 @@
-"""Decides which network addresses may be connected to, and connects to exactly the address it decided on."""
+"""Decides which hosts and network addresses may be connected to, and connects to exactly the address it decided on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from common.errors import RecordingNotReady, RecordingRefused
+from common.host_list import PROVIDER, HostList, normalised
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,6 +35,15 @@ _NEVER: tuple[Network, ...] = (
 )
 
 
+# No host's name is longer; whoever sends a longer one does not fill our rows with it.
+_LONGEST_NAME = 253
+
+
+def shown(host: str) -> str:
+    """Return a host as messages name it."""
+    return normalised(host)[:_LONGEST_NAME]
+
+
 def is_public(address: Address) -> bool:
     """Tell whether `address` is one host on the public Internet."""
     address = _unwrapped(address)
@@ -51,8 +61,9 @@ def _unwrapped(address: Address) -> Address:
 class AddressGuard:
     """The only way to a socket for an address that came from outside.
 
-    Public addresses may be reached on ports 80 and 443, those in `allow_networks` on any port. `resolve` and
-    `connect` have the signatures of `socket.getaddrinfo` and `socket.create_connection`.
+    Of the hosts that are listed, public addresses may be reached on ports 80 and 443, those in `allow_networks` on any port;
+    without `hosts` the provider's are. `resolve` and `connect` have the signatures of `socket.getaddrinfo` and
+    `socket.create_connection`.
     """
 
     def __init__(
@@ -60,17 +71,34 @@ class AddressGuard:
         allow_networks: Iterable[Network] = (),
         resolve: Resolve = socket.getaddrinfo,
         connect: Connect = socket.create_connection,
+        hosts: HostList | None = None,
     ) -> None:
         self._allow_networks = tuple(allow_networks)
+        self._hosts = HostList.parse(PROVIDER) if hosts is None else hosts
         self._resolve = resolve
         self._connect = connect
+
+    def check_host(self, host: str, path: str) -> None:
+        """Raise RecordingRefused unless what is at this host and path may be asked for at all.
+
+        An address within `allow_networks` was named by whoever named the network; a name that leads there was not.
+        """
+        if not (self._is_allowed_address(host) or self._hosts.allows(host, path)):
+            raise RecordingRefused(f"{shown(host)} is not in CDR_RECORDING_HOSTS")
+
+    def _is_allowed_address(self, host: str) -> bool:
+        try:
+            return self._is_allowed(_unwrapped(ipaddress.ip_address(host)))
+        except ValueError:
+            return False
+
+    def _is_allowed(self, address: Address) -> bool:
+        return any(address in network for network in self._allow_networks)
 
     def may_connect(self, address: Address, port: int) -> bool:
         """Decide on one address and port."""
         address = _unwrapped(address)
-        if any(address in network for network in self._allow_networks):
-            return True
-        return port in _PUBLIC_PORTS and is_public(address)
+        return self._is_allowed(address) or (port in _PUBLIC_PORTS and is_public(address))
 
     def connect(self, host: str, port: int, timeout_seconds: float) -> socket.socket:
         """Connect to an address of `host`, waiting at most `timeout_seconds` for each of the first few.
@@ -85,13 +113,15 @@ class AddressGuard:
                 return self._connect((str(address), port), timeout_seconds)
             except OSError as error:
                 failure = error
-        raise RecordingNotReady(f"{host} does not answer") from failure
+        raise RecordingNotReady(f"{shown(host)} does not answer") from failure
 
     def _checked_addresses(self, host: str, port: int) -> list[Address]:
         addresses = self._addresses(host, port)
         for address in addresses:
             if not self.may_connect(address, port):
-                raise RecordingRefused(f"{host} is at {address} port {port}, which is neither public nor allowed")
+                raise RecordingRefused(
+                    f"{shown(host)} is at {address} port {port}, which is neither public nor allowed"
+                )
         return addresses
 
     def _addresses(self, host: str, port: int) -> list[Address]:
@@ -100,6 +130,6 @@ class AddressGuard:
         except UnicodeError as error:
             raise RecordingRefused("the host is no valid name") from error
         except OSError as error:
-            raise RecordingNotReady(f"{host} has no address") from error
+            raise RecordingNotReady(f"{shown(host)} has no address") from error
         # A resolver names an address once for each protocol; the first place counts.
         return list(dict.fromkeys(_unwrapped(ipaddress.ip_address(entry[4][0])) for entry in found))

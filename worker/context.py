@@ -7,7 +7,6 @@ wanted and again in a forked child, because connections must not be shared over 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cached_property
 
 from common.environment import load
@@ -17,18 +16,12 @@ from common.settings import AccountDefaults, DatabaseSettings, RecordingSettings
 from worker.accounts import Accounts
 from worker.address_guard import AddressGuard
 from worker.extension_directory import ExtensionDirectory
+from worker.fetch_batch import Batch
+from worker.fetch_gate import FetchGate
+from worker.fetch_recording import Fetcher
 from worker.pipeline import Knowledge
 from worker.recording_store import RecordingStore
 from worker.safe_http import FetchLimits
-
-
-@dataclass(frozen=True)
-class Recordings:
-    """What fetching a recording needs."""
-
-    store: RecordingStore
-    guard: AddressGuard
-    limits: FetchLimits
 
 
 class Context:
@@ -50,14 +43,16 @@ class Context:
         )
 
     @cached_property
-    def recordings(self) -> Recordings:
-        """The recording store and what guards the way to it; only the recorder needs its settings."""
+    def recordings(self) -> Batch:
+        """What fetches recordings; only the recorder needs its settings."""
         settings = load(RecordingSettings)
-        return Recordings(
+        fetcher = Fetcher(
             RecordingStore(settings.recordings_url),
-            AddressGuard(settings.recording_allow_networks),
+            AddressGuard(settings.recording_allow_networks, hosts=settings.recording_hosts),
             FetchLimits(max_bytes=settings.recording_max_bytes),
         )
+        gate = FetchGate(self.redis, settings.recording_per_host)
+        return Batch(self.database, fetcher, gate, settings.recording_retry_seconds)
 
     def refresh(self) -> None:
         """Read accounts and the extension directory again when they are old."""

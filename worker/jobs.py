@@ -30,7 +30,6 @@ from common.job_queue import (
 from common.redis_client import translated
 from worker import context
 from worker.bisection import Failed
-from worker.fetch_recording import fetch_recordings as fetch
 from worker.load_cdrs import gather, load, load_all
 from worker.outbox import enqueue_once, work_off
 from worker.pipeline import Knowledge, NotLoadable, enrich
@@ -93,9 +92,7 @@ def fetch_recordings(version: int, recording_ids: list[int]) -> None:
     """Fetch recordings into the store; those that are not there yet are scheduled again."""
     _check(version)
     here = context.current()
-    recordings = here.recordings
-    retries = fetch(here.database, recordings.store, recording_ids, recordings.guard, recordings.limits)
-    schedule_recordings(here.redis, retries)
+    schedule_recordings(here.redis, here.recordings.fetch(recording_ids))
 
 
 def _check(version: int) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPException
-from threading import Timer
 from urllib.parse import urljoin
 
 from urllib3 import HTTPResponse, Retry
@@ -20,7 +18,9 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
 from common.errors import RecordingNotReady, RecordingRefused
-from worker.address_guard import AddressGuard
+from common.host_list import normalised
+from worker.address_guard import AddressGuard, shown
+from worker.bounded_wire import Wire
 
 _CHUNK_BYTES = 65_536
 _DEFAULT_PORT = {"http": 80, "https": 443}
@@ -35,13 +35,14 @@ logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 class FetchLimits:
     """What one fetch, its redirects included, may cost.
 
-    `connect_seconds` is for each address tried, `read_seconds` for each wait on the network. The rate is the
-    average of the body so far, looked at once it has been coming for `read_seconds`.
+    `connect_seconds` is for each address tried, `read_seconds` for each wait on the network, `head_seconds` for all that
+    comes before the body. The rate is the average of the body so far, looked at once it has been coming for `read_seconds`.
     """
 
     max_bytes: int
     connect_seconds: float = 10
     read_seconds: float = 30
+    head_seconds: float = 60
     total_seconds: float = 600
     min_bytes_per_second: float = 500
     max_redirects: int = 3
@@ -49,7 +50,7 @@ class FetchLimits:
 
 @dataclass(frozen=True)
 class Response:
-    """A final answer. `chunks` streams its body as sent; `retry_after_seconds` is how long the host asks to wait.
+    """A final answer. `chunks` streams its body as sent; `retry_after_seconds` is how long the host asks to wait, if it does.
 
     `chunks` raises RecordingNotReady when the body breaks off or is too slow, RecordingRefused when it is too large.
     """
@@ -68,13 +69,31 @@ def open_checked(url: str, guard: AddressGuard, limits: FetchLimits) -> Iterator
     """
     started = time.monotonic()
     for _ in range(limits.max_redirects + 1):
-        target = _parsed(url)
-        with _exchange(target, guard, limits, started) as answer:
+        target = _checked(url, guard)
+        with _exchange(target, guard, limits, started) as (answer, wire):
             if not (answer.status in _REDIRECTS and "Location" in answer.headers):
-                yield Response(answer.status, _retry_after(answer), _body(answer, target, limits, started))
+                yield Response(answer.status, _retry_after(answer), _body(answer, wire, target, limits, started))
                 return
             url = _joined(target.url, answer.headers["Location"])
     raise RecordingRefused(f"more than {limits.max_redirects} redirects")
+
+
+def host_of(url: str, guard: AddressGuard) -> str:
+    """Name the host that an address leads to, with its port where that is none of the web's; raises RecordingRefused."""
+    target = _checked(url, guard)
+    host = normalised(target.host or "")
+    return host if target.port in {None, *_DEFAULT_PORT.values()} else f"{host}:{target.port}"
+
+
+def _checked(url: str, guard: AddressGuard) -> Url:
+    """Read an address and check its host. What is checked here is what is asked for: the same host, the same path."""
+    target = _parsed(url)
+    guard.check_host(_bare_host(target), target.path or "/")
+    return target
+
+
+def _bare_host(target: Url) -> str:
+    return (target.host or "").strip("[]")
 
 
 def _parsed(url: str) -> Url:
@@ -98,28 +117,37 @@ def _joined(url: str, location: str) -> str:
 
 
 @contextmanager
-def _exchange(target: Url, guard: AddressGuard, limits: FetchLimits, started: float) -> Iterator[HTTPResponse]:
+def _exchange(
+    target: Url, guard: AddressGuard, limits: FetchLimits, started: float
+) -> Iterator[tuple[HTTPResponse, Wire]]:
     with ExitStack() as stack:
         with _translated(target):
-            connection = stack.enter_context(_connected(target, guard, limits, started))
-            connection.request("GET", target.request_uri, headers=_HEADERS, preload_content=False, decode_content=False)
-            answer = connection.getresponse()
+            connection, wire = stack.enter_context(_connected(target, guard, limits, started))
+            with wire.cut_off(time.monotonic() + limits.head_seconds):
+                connection.request(
+                    "GET", target.request_uri, headers=_HEADERS, preload_content=False, decode_content=False
+                )
+                answer = connection.getresponse()
             stack.callback(answer.close)
-        yield answer
+        yield answer, wire
 
 
 @contextmanager
-def _connected(target: Url, guard: AddressGuard, limits: FetchLimits, started: float) -> Iterator[HTTPConnection]:
+def _connected(
+    target: Url, guard: AddressGuard, limits: FetchLimits, started: float
+) -> Iterator[tuple[HTTPConnection, Wire]]:
     secure = target.scheme == "https"
-    host = (target.host or "").strip("[]")
+    host = _bare_host(target)
     port = _DEFAULT_PORT[target.scheme or ""] if target.port is None else target.port
-    with guard.connect(host, port, limits.connect_seconds) as sock, _cut_off(sock, started + limits.total_seconds):
+    with Wire(guard.connect(host, port, limits.connect_seconds)) as wire, wire.cut_off(started + limits.total_seconds):
         connection = (HTTPSConnection if secure else HTTPConnection)(host, port, timeout=limits.read_seconds)
         # It is handed a socket and may open none itself: that would look the name up again, unchecked.
         connection.auto_open = 0
-        connection.sock = _tls().wrap_socket(sock, server_hostname=host.rstrip(".")) if secure else sock
+        if secure:
+            wire.sock = _tls().wrap_socket(wire.sock, server_hostname=host.rstrip("."))
+        connection.sock = wire
         try:
-            yield connection
+            yield connection, wire
         finally:
             connection.close()
 
@@ -130,31 +158,11 @@ def _tls() -> ssl.SSLContext:
 
 
 @contextmanager
-def _cut_off(sock: socket.socket, ends_at: float) -> Iterator[None]:
-    """Shut the connection down at the deadline: a timeout of the socket starts anew with every byte that drips in."""
-    # TLS takes the socket's descriptor over; a second one reaches the connection all the same.
-    with sock.dup() as twin:
-        timer = Timer(max(0.0, ends_at - time.monotonic()), _shut_down, (twin,))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-def _shut_down(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
 def _translated(target: Url) -> Iterator[None]:
     try:
         yield
     except (HTTPError, HTTPException, OSError) as error:
-        raise RecordingNotReady(f"{target.host} broke off: {type(error).__name__}") from None
+        raise RecordingNotReady(f"{shown(target.host or '')} broke off: {type(error).__name__}") from None
 
 
 def _retry_after(answer: HTTPResponse) -> float | None:
@@ -164,10 +172,11 @@ def _retry_after(answer: HTTPResponse) -> float | None:
         return None
 
 
-def _body(answer: HTTPResponse, target: Url, limits: FetchLimits, started: float) -> Iterator[bytes]:
+def _body(answer: HTTPResponse, wire: Wire, target: Url, limits: FetchLimits, started: float) -> Iterator[bytes]:
     received, body_started = 0, time.monotonic()
     while chunk := _read(answer, target):
         received += len(chunk)
+        wire.grant(len(chunk))
         if received > limits.max_bytes:
             raise RecordingRefused(f"larger than {limits.max_bytes} bytes")
         _check_pace(received, limits, time.monotonic() - body_started)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from uuid import uuid4
+from hashlib import sha256
+from itertools import groupby
 
 from common.job_queue import QUEUES, NewJob, scheduled_key
 from common.redis_client import RedisClient, commit
 from common.requeue import move_due_to_queue
-from worker.outbox import recording_job
+from worker.outbox import RECORDINGS_A_JOB, recording_job
 
 _MOVED_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A recording that is to be tried again at `due`, which is in `wait_seconds`."""
+
+    recording_id: int
+    due: datetime
+    wait_seconds: float
 
 
 def schedule(connection: RedisClient, job: NewJob, due: datetime) -> None:
@@ -19,11 +30,29 @@ def schedule(connection: RedisClient, job: NewJob, due: datetime) -> None:
     commit(connection, job.scheduled_commands(scheduled_key(job.queue), due.timestamp()))
 
 
-def schedule_recordings(connection: RedisClient, retries: Iterable[tuple[int, datetime]]) -> None:
-    """Schedule recordings that were not there yet, each in a job of its own."""
-    for recording_id, due in retries:
-        # Not under the id of an earlier try, which may be the job that runs at this moment.
-        schedule(connection, recording_job([recording_id], uuid4().hex), due)
+def schedule_recordings(connection: RedisClient, retries: Iterable[Retry]) -> None:
+    """Schedule recordings that were not there yet, all or none, those that are due at the same moment in one job.
+
+    A job's id comes from what it holds and when it is due, so that a job that runs twice schedules it once. Raises
+    QueueUnavailable.
+    """
+    commands = []
+    for due, together in groupby(sorted(retries, key=_due), _due):
+        wait_seconds = {each.recording_id: each.wait_seconds for each in together}
+        ids = sorted(wait_seconds)
+        for batch in (ids[start : start + RECORDINGS_A_JOB] for start in range(0, len(ids), RECORDINGS_A_JOB)):
+            job = recording_job(batch, _job_id(batch, due))
+            commands += job.scheduled_commands_once(wait_seconds[batch[0]])
+    if commands:
+        commit(connection, commands)
+
+
+def _due(retry: Retry) -> datetime:
+    return retry.due
+
+
+def _job_id(recording_ids: list[int], due: datetime) -> str:
+    return sha256(f"{recording_ids}-{due.isoformat()}".encode()).hexdigest()[:32]
 
 
 def move_due_jobs(connection: RedisClient) -> int:

@@ -22,6 +22,7 @@ from common.redis_client import RedisClient
 from worker.orphans import OrphanFinder
 from worker.outbox import work_off
 from worker.scheduled_jobs import move_due_jobs
+from worker.stray_recordings import requeue_strays
 from worker.sweep import sweep
 
 LONGEST_WAIT_SECONDS = 60.0
@@ -59,14 +60,15 @@ class Scheduler:
 
     def __init__(self, open_database: Callable[[], Database], connect: Callable[[], RedisClient]) -> None:
         self._stop = threading.Event()
-        outbox, partitions = open_database(), open_database()
-        queues, due, jobs, orphans = (connect() for _ in range(4))
+        outbox, strays, partitions = (open_database() for _ in range(3))
+        queues, due, jobs, orphans, recordings = (connect() for _ in range(5))
         finder = OrphanFinder(orphans, rest=lambda: self._stop.wait(0.005))
         self._tasks = [
             Task("outbox", 0.3, lambda: work_off(outbox, queues)),
             Task("due jobs", 0.5, lambda: move_due_jobs(due)),
             Task("sweep", 2.0, lambda: sweep(jobs)),
             Task("orphans", 1.0, finder.walk_if_due),
+            Task("stray recordings", 60.0, lambda: requeue_strays(strays, recordings)),
             Task("partitions", 3600.0, lambda: make_partitions(partitions)),
         ]
 

@@ -1,4 +1,4 @@
-"""Checks of the recordings' store: an object can be written, read back and deleted."""
+"""Checks of recordings: an object can be written to their store, read back and deleted, and not every host is asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cdr.doctor.examine import Section
-from cdr.doctor.finding import Finding, ok, problem, settings_of
+from cdr.doctor.finding import Finding, ok, problem, settings_of, warning
 from common.errors import CdrError
 from common.settings import RecordingSettings
 
@@ -32,4 +32,13 @@ def _store(settings: RecordingSettings) -> Finding:
     return ok(f"an object in {settings.recordings_url} was written, read back and deleted")
 
 
-RECORDINGS: Section[RecordingSettings] = Section(_opened, {"recordings.store": _store})
+def _hosts(settings: RecordingSettings) -> Finding:
+    if settings.recording_hosts.is_open:
+        return warning(
+            "recordings are fetched from any public host that a CDR names",
+            "list those that you know in CDR_RECORDING_HOSTS, such as provider,recordings.example.org",
+        )
+    return ok("recordings are fetched from the hosts of CDR_RECORDING_HOSTS only")
+
+
+RECORDINGS: Section[RecordingSettings] = Section(_opened, {"recordings.store": _store, "recordings.hosts": _hosts})

@@ -8,7 +8,7 @@ import os
 import threading
 import wave
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from common.postgres import connect
-from worker.fetch_recording import MAX_SIDE_BY_SIDE
+from worker.fetch_batch import MAX_SIDE_BY_SIDE
 
 SIGNATURE = "X-Amz-Signature=secret"
 
@@ -102,6 +102,9 @@ class Rows:
         self._connection.execute(
             "UPDATE cdr.recordings SET next_attempt_at = %s WHERE recording_id = %s", (next_attempt_at, recording_id)
         )
+
+    def make_due(self, recording_id: int) -> None:
+        self.touch(recording_id, datetime.now(UTC) - timedelta(seconds=1))
 
     def close(self) -> None:
         self._connection.close()

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,18 +18,23 @@ import pytest
 from recording_host import Host, Page, Rows, host, rows, wav
 
 from common.postgres import Database
+from common.redis_client import connect
 from worker import fetch_recording
 from worker.address_guard import AddressGuard
 from worker.audio_kind import audio_kind
-from worker.fetch_recording import MAX_SIDE_BY_SIDE, RETRY_DELAYS, fetch_recordings
+from worker.fetch_batch import MAX_SIDE_BY_SIDE, Batch
+from worker.fetch_gate import LEASE_SECONDS, FetchGate
+from worker.fetch_recording import Fetcher
 from worker.recording_store import RecordingStore
 from worker.safe_http import FetchLimits
+from worker.scheduled_jobs import Retry
 
 __all__ = ["host", "rows"]
 
 LIMITS = FetchLimits(max_bytes=100_000, connect_seconds=5, read_seconds=5, total_seconds=10)
 IMPATIENT = FetchLimits(max_bytes=100_000, connect_seconds=5, read_seconds=0.2, total_seconds=0.5)
 GUARD = AddressGuard([ipaddress.ip_network("127.0.0.1/32")])
+WAITS = (10.0, 30.0)
 MP3 = b"\xff\xfb\x90\x64" + bytes(413)
 
 
@@ -37,21 +43,24 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "recordings"
 
 
-Run = Callable[..., list[tuple[int, datetime]]]
+Run = Callable[..., list[Retry]]
 
 
 @pytest.fixture
-def run(database_url: str, folder: Path) -> Iterator[Run]:
+def run(database_url: str, redis_url: str, folder: Path) -> Iterator[Run]:
     database = Database(database_url, "test")
     store = RecordingStore(folder.as_uri())
+    gate = FetchGate(connect(redis_url), per_host=100)
 
-    def fetch(
-        *recording_ids: int, guard: AddressGuard = GUARD, limits: FetchLimits = LIMITS
-    ) -> list[tuple[int, datetime]]:
-        return fetch_recordings(database, store, recording_ids, guard, limits)
+    def fetch(*recording_ids: int, guard: AddressGuard = GUARD, limits: FetchLimits = LIMITS) -> list[Retry]:
+        return Batch(database, Fetcher(store, guard, limits), gate, WAITS).fetch(recording_ids)
 
     yield fetch
     database.close()
+
+
+def retried(retries: list[Retry]) -> list[int]:
+    return [each.recording_id for each in retries]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -88,11 +97,12 @@ def test_a_recording_that_comes_later_is_stored_then(host: Host, rows: Rows, run
     retries = run(recording_id)
 
     row = rows.get(recording_id)
-    assert retries == [(recording_id, row["next_attempt_at"])]
-    assert timedelta(0) <= row["next_attempt_at"] - before - RETRY_DELAYS[0] < timedelta(seconds=5)
+    assert retries == [Retry(recording_id, row["next_attempt_at"], 10)]
+    assert timedelta(0) <= row["next_attempt_at"] - before - timedelta(seconds=WAITS[0]) < timedelta(seconds=5)
     assert (row["status"], row["attempts"], row["last_error"]) == ("pending", 1, "the host answers HTTP 404")
 
     host.pages["/late"] = host.pages["/audio"]
+    rows.make_due(recording_id)
     assert run(recording_id) == []
     assert (rows.get(recording_id)["status"], rows.get(recording_id)["attempts"]) == ("stored", 2)
     assert len(files(folder)) == 1
@@ -121,7 +131,6 @@ def hang_up(page: Page) -> None:
 NOT_READY: dict[str, Callable[[Page], None]] = {
     "403": lambda page: page.answer(403),
     "404": lambda page: page.answer(404, b"<html>not here</html>"),
-    "429": lambda page: page.answer(429),
     "500": lambda page: page.answer(500),
     "503": lambda page: page.answer(503),
     "no content": lambda page: page.answer(204),
@@ -152,7 +161,7 @@ def test_what_is_no_recording_yet_is_tried_again(
     retries = run(recording_id)
 
     row = rows.get(recording_id)
-    assert [retried for retried, _ in retries] == [recording_id]
+    assert retried(retries) == [recording_id]
     assert (row["status"], row["attempts"]) == ("pending", 1)
     assert "secret" not in row["last_error"]
     assert files(folder) == {}
@@ -167,7 +176,7 @@ def test_a_host_that_is_too_slow_is_tried_again(
 
     retries = run(recording_id, limits=IMPATIENT)
 
-    assert [retried for retried, _ in retries] == [recording_id]
+    assert retried(retries) == [recording_id]
     assert rows.get(recording_id)["status"] == "pending"
     assert files(folder) == {}
 
@@ -217,16 +226,17 @@ def test_a_host_that_says_gone_is_not_asked_again(host: Host, rows: Rows, run: R
 
 
 def test_a_host_may_ask_for_a_longer_wait(host: Host, rows: Rows, run: Run) -> None:
-    host.pages["/page"] = lambda page: page.answer(429, Retry_After="120")
+    host.pages["/page"] = lambda page: page.answer(404, Retry_After="120")
 
-    ((_, retry_at),) = run(rows.add(host.url("/page")))
+    (retry,) = run(rows.add(host.url("/page")))
 
-    assert timedelta(seconds=110) < retry_at - datetime.now(UTC) <= timedelta(seconds=120)
+    assert retry.wait_seconds == 120
+    assert rows.get(retry.recording_id)["attempts"] == 1
 
 
 def test_after_the_last_attempt_it_is_gone(host: Host, rows: Rows, run: Run) -> None:
     host.pages["/page"] = lambda page: page.answer(404)
-    recording_id = rows.add(host.url("/page"), attempts=len(RETRY_DELAYS))
+    recording_id = rows.add(host.url("/page"), attempts=len(WAITS))
 
     assert run(recording_id) == []
     assert (rows.get(recording_id)["status"], rows.get(recording_id)["last_error"]) == (
@@ -254,16 +264,17 @@ def test_an_error_of_ours_in_one_recording_leaves_the_others_alone(
 
 
 def test_a_store_that_fails_costs_no_attempt(host: Host, rows: Rows, run: Run, folder: Path) -> None:
-    recording_id = rows.add(host.url("/audio"), attempts=len(RETRY_DELAYS))
+    recording_id = rows.add(host.url("/audio"), attempts=len(WAITS))
     (folder / "acme").write_text("a file where a folder belongs")
 
     retries = run(recording_id)
 
     row = rows.get(recording_id)
-    assert [retried for retried, _ in retries] == [recording_id]
-    assert (row["status"], row["attempts"]) == ("pending", len(RETRY_DELAYS))
+    assert retried(retries) == [recording_id]
+    assert (row["status"], row["attempts"]) == ("pending", len(WAITS))
 
     (folder / "acme").unlink()
+    rows.make_due(recording_id)
     run(recording_id)
     assert rows.get(recording_id)["status"] == "stored"
 
@@ -276,7 +287,9 @@ def test_recordings_are_fetched_side_by_side(host: Host, rows: Rows, run: Run, f
         page.answer(200, MP3)
 
     host.pages["/page"] = page_of_all
-    recording_ids = [rows.add(host.url("/page"), call_id=f"call/{number}") for number in range(MAX_SIDE_BY_SIDE)]
+    recording_ids = [
+        rows.add(f"{host.url('/page')}&{number}", call_id=f"call/{number}") for number in range(MAX_SIDE_BY_SIDE)
+    ]
 
     assert run(*recording_ids) == []
     assert len(files(folder)) == MAX_SIDE_BY_SIDE
@@ -310,18 +323,22 @@ def test_of_two_runs_at_once_only_one_sees_to_the_retry(host: Host, rows: Rows, 
 KILLED = """
 import ipaddress, sys
 from common.postgres import Database
+from common.redis_client import connect
 from worker.address_guard import AddressGuard
-from worker.fetch_recording import fetch_recordings
+from worker.fetch_batch import Batch
+from worker.fetch_gate import FetchGate
+from worker.fetch_recording import Fetcher
 from worker.recording_store import RecordingStore
 from worker.safe_http import FetchLimits
-url, folder, recording_id = sys.argv[1:]
+url, redis_url, folder, recording_id = sys.argv[1:]
 guard = AddressGuard([ipaddress.ip_network("127.0.0.1/32")])
-fetch_recordings(Database(url, "test"), RecordingStore(folder), [int(recording_id)], guard, FetchLimits(10**8))
+fetcher = Fetcher(RecordingStore(folder), guard, FetchLimits(10**8))
+Batch(Database(url, "test"), fetcher, FetchGate(connect(redis_url), 10), (10.0,)).fetch([int(recording_id)])
 """
 
 
 def test_a_killed_fetch_leaves_nothing_visible_and_can_run_again(
-    host: Host, rows: Rows, run: Run, folder: Path, database_url: str
+    host: Host, rows: Rows, run: Run, folder: Path, database_url: str, redis_url: str
 ) -> None:
     halfway = threading.Event()
 
@@ -335,7 +352,7 @@ def test_a_killed_fetch_leaves_nothing_visible_and_can_run_again(
 
     host.pages["/page"] = stop_halfway
     recording_id = rows.add(host.url("/page"))
-    arguments = [sys.executable, "-c", KILLED, database_url, folder.as_uri(), str(recording_id)]
+    arguments = [sys.executable, "-c", KILLED, database_url, redis_url, folder.as_uri(), str(recording_id)]
     with subprocess.Popen(arguments) as process:
         assert halfway.wait(30)
         process.send_signal(signal.SIGKILL)
@@ -345,4 +362,15 @@ def test_a_killed_fetch_leaves_nothing_visible_and_can_run_again(
 
     host.pages["/page"] = host.pages["/audio"]
     run(recording_id)
+    assert rows.get(recording_id)["last_error"] == "the same address is being fetched"
+
+    wait_until_leases_have_run_out(redis_url)
+    rows.make_due(recording_id)
+    run(recording_id)
     assert rows.get(recording_id)["status"] == "stored"
+
+
+def wait_until_leases_have_run_out(redis_url: str) -> None:
+    with closing(connect(redis_url)) as connection:
+        assert 0 < max(map(connection.pttl, connection.keys("cdr:fetching_address:*"))) <= LEASE_SECONDS * 1000
+        connection.delete(*connection.keys("cdr:fetching*"))

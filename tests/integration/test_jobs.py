@@ -41,14 +41,14 @@ from common.postgres import Database
 from common.queue_format import finished_key, lease_key
 from common.replay_failed import replay
 from common.requeue import Moved, move_to_queue
-from worker import context, jobs, leases, queue_worker, scheduler
+from worker import context, jobs, leases, queue_worker, scheduled_jobs, scheduler
 from worker import sweep as sweeping
 from worker.bisection import Failed
 from worker.holds import Hold, holders_key
 from worker.leases import Renewal
 from worker.outbox import enqueue, enqueue_once, queue_waiting_recordings, recording_jobs, work_off
 from worker.queue_worker import CdrWorker
-from worker.scheduled_jobs import move_due_jobs, schedule, schedule_recordings, scheduled_key
+from worker.scheduled_jobs import Retry, move_due_jobs, schedule, schedule_recordings, scheduled_key
 from worker.sweep import MOST_DEATHS, seen_key, sweep
 
 INTERMEDIATE = f"{queue_key(CDRS)}:intermediate"
@@ -416,8 +416,41 @@ def test_recordings_stay_in_the_outbox_while_redis_is_away(database_url: str) ->
 
 def test_a_recording_that_must_wait_gets_a_job_of_its_own(connection: redis.Redis) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=1)
-    schedule_recordings(connection, [(1, soon), (2, soon)])
+    schedule_recordings(connection, [Retry(1, soon, 60), Retry(2, soon + timedelta(seconds=1), 61)])
     assert connection.zcard(scheduled_key(RECORDINGS)) == 2
+
+
+def test_recordings_that_wait_for_the_same_moment_share_jobs(connection: redis.Redis) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    schedule_recordings(connection, [Retry(number, soon, 60) for number in range(33)])
+    assert connection.zcard(scheduled_key(RECORDINGS)) == 2
+
+
+def test_a_retry_is_scheduled_once_however_often_its_job_runs(connection: redis.Redis) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    schedule_recordings(connection, [Retry(1, soon, 0)])
+    schedule_recordings(connection, [Retry(1, soon, 60)])
+    move_due_jobs(connection)
+    schedule_recordings(connection, [Retry(1, soon, 60)])
+    assert (len(queued(connection, RECORDINGS)), connection.zcard(scheduled_key(RECORDINGS))) == (1, 0)
+
+
+def test_a_retry_is_due_by_the_clock_of_redis(connection: redis.Redis) -> None:
+    seconds, _ = connection.time()
+    schedule_recordings(connection, [Retry(1, datetime(2001, 1, 1, tzinfo=UTC), 60)])
+    ((_, due),) = connection.zrange(scheduled_key(RECORDINGS), 0, -1, withscores=True)
+    assert 60 <= due - seconds < 120
+
+
+def test_all_retries_of_a_job_are_written_in_one_commit(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[Any] = []
+    monkeypatch.setattr(scheduled_jobs, "commit", lambda _connection, commands: commits.append(commands))
+    soon = datetime.now(UTC)
+    schedule_recordings(connection, [Retry(number, soon + timedelta(seconds=number), 60) for number in range(5)])
+    schedule_recordings(connection, [])
+    assert [len(commands) for commands in commits] == [5]
 
 
 def test_jobs_that_are_due_are_moved_in_the_order_of_their_time(connection: redis.Redis) -> None:

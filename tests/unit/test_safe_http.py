@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from common.errors import RecordingNotReady, RecordingRefused
+from common.host_list import HostList
 from worker import safe_http
 from worker.address_guard import AddressGuard, is_public
 from worker.safe_http import FetchLimits, open_checked
 
 Found = tuple[Any, ...]
 
+OPEN = HostList.parse("open")
 LOOPBACK = ipaddress.ip_network("127.0.0.1/32")
 LIMITS = FetchLimits(max_bytes=10_000, connect_seconds=1, read_seconds=1, total_seconds=5)
 
@@ -42,7 +44,7 @@ class FakeNetwork:
         return socket.socket()
 
     def guard(self, *allow: str) -> AddressGuard:
-        return AddressGuard([ipaddress.ip_network(network) for network in allow], self.resolve, self.connect)
+        return AddressGuard([ipaddress.ip_network(network) for network in allow], self.resolve, self.connect, OPEN)
 
 
 @contextlib.contextmanager
@@ -74,7 +76,7 @@ def fetch(url: str, limits: FetchLimits = LIMITS, guard: AddressGuard | None = N
     def resolve(host: str, port: int, **_kind: object) -> list[Found]:
         return socket.getaddrinfo("127.0.0.1" if host.endswith(".invalid") else host, port, type=socket.SOCK_STREAM)
 
-    with open_checked(url, guard or AddressGuard([LOOPBACK], resolve), limits) as response:
+    with open_checked(url, guard or AddressGuard([LOOPBACK], resolve, hosts=OPEN), limits) as response:
         return response.status, b"".join(response.chunks), response.retry_after_seconds
 
 
@@ -192,7 +194,7 @@ def test_a_name_without_an_address_is_not_ready(found: list[Found] | None) -> No
         return found
 
     with pytest.raises(RecordingNotReady, match=r"audio\.invalid"):
-        AddressGuard(resolve=resolve).connect("audio.invalid", 80, 3)
+        AddressGuard(resolve=resolve, hosts=OPEN).connect("audio.invalid", 80, 3)
 
 
 def test_a_host_that_can_be_no_name_is_refused() -> None:
@@ -224,7 +226,7 @@ def test_an_address_that_is_no_plain_http_address_is_refused(url: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"])
 def test_loopback_in_any_spelling_is_refused_unless_allowed(host: str) -> None:
     with pytest.raises(RecordingRefused, match="neither public nor allowed"):
-        fetch(f"http://{host}/a.mp3", guard=AddressGuard())
+        fetch(f"http://{host}/a.mp3", guard=AddressGuard(hosts=OPEN))
 
 
 def test_an_answer_is_streamed_with_its_status() -> None:

@@ -1,6 +1,6 @@
 UPDATE cdr.recordings
 SET status = %(status)s,
-    attempts = attempts + 1,
+    attempts = attempts + %(attempts)s,
     next_attempt_at = NULL,
     last_error = %(error)s,
     updated_at = now()
