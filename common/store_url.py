@@ -19,6 +19,12 @@ class StoreAddress:
     bucket: str
     prefix: str
 
+    def location(self, key: str) -> str:
+        """Say where an object is, for people and other programs: a path, or a URL of its cloud."""
+        if self.kind == "file":
+            return str(PurePosixPath(self.prefix) / key)
+        return "/".join(filter(None, (f"{self.kind}://{self.bucket}", self.prefix, key)))
+
 
 def read_store_url(url: str) -> StoreAddress:
     """Return what a URL names; raise ValueError, without the URL in it, when it names no store."""

@@ -95,10 +95,6 @@ class FolderStore:
                 if entry.is_file(follow_symlinks=False):
                     yield _found(f"{prefix}/{entry.name}", entry.stat(follow_symlinks=False))
 
-    def location(self, key: str) -> str:
-        """Return the path of the file."""
-        return str(self._folder / key)
-
     def require(self) -> None:
         """The folder was made, or found, when this was."""
 

@@ -74,7 +74,7 @@ class ObjectStore:
     _budget = Budget(most_created_bytes, Deadlines().patience_seconds)
 
     def __init__(self, address: StoreAddress, deadlines: Deadlines = Deadlines()) -> None:
-        self._url = "/".join(filter(None, (f"{address.kind}://{address.bucket}", address.prefix)))
+        self._url = address.location("")
         try:
             self._store: Any = _KINDS[address.kind](address.bucket, prefix=address.prefix or None, **_client(deadlines))
             self.staging = Staging(Path(tempfile.gettempdir()), private=True)
@@ -153,10 +153,6 @@ class ObjectStore:
         with _translated():
             for page in obstore.list(self._store, prefix, chunk_size=_LISTED_AT_ONCE):
                 yield from map(_found, page)
-
-    def location(self, key: str) -> str:
-        """Return the URL of the object."""
-        return f"{self._url}/{key}"
 
     def require(self) -> None:
         """List a page."""

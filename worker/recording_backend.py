@@ -64,10 +64,6 @@ class Backend(Protocol):
         """Yield the objects below a prefix, in no order."""
         ...
 
-    def location(self, key: str) -> str:
-        """Say where an object is, for people and other programs: a path or a URL."""
-        ...
-
     def require(self) -> None:
         """Raise ConfigurationError when there is no such store for certain."""
         ...

@@ -78,10 +78,6 @@ class RecordingStore:
         """Yield the objects of one day, given by its prefix, in no order; raises Transient."""
         return self._backend.objects(prefix)
 
-    def location(self, key: str) -> str:
-        """Say where an object is: a path, or a URL of its cloud."""
-        return self._backend.location(key)
-
     def require(self) -> None:
         """Raise ConfigurationError when there is no such bucket for certain; Transient when that cannot be told."""
         self._backend.require()

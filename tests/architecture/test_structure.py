@@ -22,7 +22,7 @@ MAY_IMPORT = {
 }
 
 # Commands that have commands of their own declare their options beside `cdr/main.py`.
-COMMAND_GROUPS = {"cdr/accounts.py", "cdr/extensions.py", "cdr/failed.py", "cdr/quarantine.py"}
+COMMAND_GROUPS = {"cdr/accounts.py", "cdr/extensions.py", "cdr/failed.py", "cdr/quarantine.py", "cdr/recordings.py"}
 
 # Each outside system has one place that knows its library. Where there are several files, each has its own part.
 OWNERS = {

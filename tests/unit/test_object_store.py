@@ -15,6 +15,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+from obstore.store import AzureStore, GCSStore, S3Store
 from s3_server import S3, SECRET
 
 from common.errors import ConfigurationError, Transient
@@ -151,21 +152,24 @@ def test_what_cannot_be_used_stops_the_process_and_is_named(
 
 
 @pytest.mark.parametrize(
-    ("url", "environment", "location"),
+    ("url", "environment", "kind"),
     [
-        ("gs://bucket/a/prefix", {}, f"gs://bucket/a/prefix/{KEY}"),
-        ("gs://bucket/", {}, f"gs://bucket/{KEY}"),
-        ("az://container/prefix/", {"AZURE_STORAGE_ACCOUNT_NAME": "x"}, f"az://container/prefix/{KEY}"),
-        ("s3://bucket", {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}, f"s3://bucket/{KEY}"),
+        ("gs://bucket/a/prefix", {}, GCSStore),
+        ("gs://bucket/", {}, GCSStore),
+        ("az://container/prefix/", {"AZURE_STORAGE_ACCOUNT_NAME": "x"}, AzureStore),
+        ("s3://bucket", {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}, S3Store),
     ],
 )
-def test_each_cloud_has_its_url(
-    url: str, environment: dict[str, str], location: str, monkeypatch: pytest.MonkeyPatch
+def test_each_cloud_has_a_store_of_its_own(
+    url: str, environment: dict[str, str], kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
-    assert RecordingStore(url).location(KEY) == location
+    store = ObjectStore(read_store_url(url))._store
+
+    assert isinstance(store, kind)
+    assert (store.prefix or "") == read_store_url(url).prefix
 
 
 def test_a_staging_file_can_be_read_by_nobody_else(s3: S3) -> None:

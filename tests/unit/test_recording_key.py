@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.recording_key import content_key, recording_key
+from worker.recording_key import call_ids_in, content_key, key_stem, recording_key, stem_of
 from worker.recording_store import RecordingStore
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -56,3 +56,13 @@ def test_the_day_is_that_of_utc() -> None:
 
 def test_an_object_that_is_named_for_its_content_stays_beside_the_other() -> None:
     assert content_key("acme/2025/12/31/id-x.y.wav", bytes(32)) == f"acme/2025/12/31/id-x.y-{'0' * 64}.wav"
+
+
+@pytest.mark.parametrize("call_id", ["20180913161553abc", "a-b-c", "x/y z%1", "-", "שיחה"])
+@pytest.mark.parametrize("call_type", ["Queue", "a-b", None])
+def test_a_key_leads_back_to_its_call(call_id: str, call_type: str | None) -> None:
+    key = recording_key("acme", NOON, call_id, call_type, "mp3")
+
+    for each in (key, content_key(key, bytes(32))):
+        assert stem_of(each) == key_stem(call_id, call_type)
+        assert call_id.replace(" ", "_") in call_ids_in(stem_of(each))

@@ -208,11 +208,6 @@ def test_a_store_can_be_tried_out_and_nothing_of_it_stays(store: RecordingStore,
     assert list(folder.iterdir()) == []
 
 
-def test_what_lies_in_the_store_is_located(store: RecordingStore, url: str, folder: Path) -> None:
-    wanted = str(folder.parent / KEY) if url.startswith("file:") else f"{url.replace('%20', ' ')}/{KEY}"
-    assert store.location(KEY) == wanted
-
-
 def test_a_staging_folder_that_is_full_or_gone_is_a_passing_trouble(store: RecordingStore, folder: Path) -> None:
     folder.rename(folder.with_name("elsewhere"))
 

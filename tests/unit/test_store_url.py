@@ -24,6 +24,19 @@ def test_an_address_is_read(url: str, address: StoreAddress) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("file:///var/re%20cordings/", "/var/re cordings/acme/a%2Fb.mp3"),
+        ("s3://bucket", "s3://bucket/acme/a%2Fb.mp3"),
+        ("gs://bucket/x/y/", "gs://bucket/x/y/acme/a%2Fb.mp3"),
+        ("az://container/x", "az://container/x/acme/a%2Fb.mp3"),
+    ],
+)
+def test_an_object_has_a_location(url: str, location: str) -> None:
+    assert read_store_url(url).location("acme/a%2Fb.mp3") == location
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "/var/hush",
