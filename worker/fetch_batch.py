@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from traceback import extract_tb
 
-from common.errors import QueueUnavailable
+from common.errors import QueueUnavailable, RefusedByDatabase
 from common.postgres import Cursor, Database, statement
 from worker.audio_facts import AudioFacts
 from worker.fetch_gate import FetchGate, Visit
@@ -99,8 +99,12 @@ class Batch:
         """Write outcomes into their rows, in one transaction; return when to try again what this run has to see to."""
         if not outcomes:
             return []
-        with self.database.transaction() as cursor:
-            written = [_write(cursor, recording, outcome, self.waits) for recording, outcome in outcomes]
+        try:
+            with self.database.transaction() as cursor:
+                written = [_write(cursor, recording, outcome, self.waits) for recording, outcome in outcomes]
+        except RefusedByDatabase as error:
+            # What follows the first line quotes the row, and its address.
+            raise RefusedByDatabase(str(error).partition("\n")[0], error.sqlstate) from None
         return [retry for retry in written if retry is not None]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -28,7 +28,8 @@ class Recording:
     call_id: str
     call_type: str | None
     started_at: datetime
-    source_url: str
+    # Not shown, because whatever shows a recording may be logged.
+    source_url: str = field(repr=False)
     source_key: bytes
     attempts: int
     next_attempt_at: datetime | None

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from common.postgres import connect
@@ -81,13 +82,13 @@ class Rows:
     def __init__(self, url: str) -> None:
         self._connection = connect(url, "test")
 
-    def add(self, source_url: str, *, call_id: str = "call", attempts: int = 0) -> int:
+    def add(self, source_url: str, *, call_id: str = "call", attempts: int = 0, account: str = "acme") -> int:
         row = self._connection.execute(
             "INSERT INTO cdr.recordings"
             " (identity, provider_time, account, call_id, call_type, started_at, source_url, source_key, attempts)"
-            " VALUES (%s, '2026-11-23 14:00', 'acme', %s, 'Queue', '2026-11-23 12:00Z', %s, %s, %s)"
+            " VALUES (%s, '2026-11-23 14:00', %s, %s, 'Queue', '2026-11-23 12:00Z', %s, %s, %s)"
             " RETURNING recording_id",
-            (os.urandom(32), call_id, source_url, hashlib.sha256(source_url.encode()).digest(), attempts),
+            (os.urandom(32), account, call_id, source_url, hashlib.sha256(source_url.encode()).digest(), attempts),
         ).fetchone()
         assert row is not None
         return int(row[0])
@@ -99,8 +100,20 @@ class Rows:
         return row
 
     def touch(self, recording_id: int, next_attempt_at: datetime) -> None:
+        self.set(recording_id, "next_attempt_at", next_attempt_at)
+
+    def set(self, recording_id: int, column: str, value: object) -> None:
+        update = sql.SQL("UPDATE cdr.recordings SET {} = %s WHERE recording_id = %s").format(sql.Identifier(column))
+        self._connection.execute(update, (value, recording_id))
+
+    def add_cdr(self, recording_id: int, *, talk_seconds: int) -> None:
+        """Add the CDR that a recording belongs to."""
         self._connection.execute(
-            "UPDATE cdr.recordings SET next_attempt_at = %s WHERE recording_id = %s", (next_attempt_at, recording_id)
+            "INSERT INTO cdr.cdrs (identity, provider_time, account, call_id, call_key, outcome, started_at, time_rule,"
+            " talk_seconds, payload, format, delivery_id, delivery_place, first_received_at, last_received_at)"
+            " SELECT identity, provider_time, account, call_id, gen_random_uuid(), 'answered', started_at, 'local',"
+            " %s, '{}', 'json', gen_random_uuid(), 0, now(), now() FROM cdr.recordings WHERE recording_id = %s",
+            (talk_seconds, recording_id),
         )
 
     def make_due(self, recording_id: int) -> None:

@@ -140,6 +140,12 @@ def test_the_trial_leaves_no_recording(here: Here) -> None:
     assert [path for path in here.recordings.rglob("*") if path.is_file()] == []
 
 
+def test_any_host_for_recordings_is_a_warning(here: Here) -> None:
+    assert here.findings()["recordings.hosts"]["status"] == "ok"
+    here.set(CDR_RECORDING_HOSTS="open")
+    assert faults(here) == {"recordings.hosts": "warning"}
+
+
 def test_a_store_that_cannot_be_made_is_a_problem(here: Here) -> None:
     here.set(CDR_RECORDINGS_URL="file:///proc/none/of/this")
     assert faults(here) == {"recordings.store": "problem"}

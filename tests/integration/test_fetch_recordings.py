@@ -10,21 +10,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from recording_host import Host, Page, Rows, host, rows, wav
+from recording_host import SIGNATURE, Host, Page, Rows, host, rows, wav
 
+from cdr.ports import free_port
+from common.errors import QueueUnavailable
 from common.postgres import Database
 from common.redis_client import connect
 from worker import fetch_recording
 from worker.address_guard import AddressGuard
 from worker.audio_kind import audio_kind
 from worker.fetch_batch import MAX_SIDE_BY_SIDE, Batch
-from worker.fetch_gate import LEASE_SECONDS, FetchGate
+from worker.fetch_gate import LEASE_SECONDS, FetchGate, Visit
 from worker.fetch_recording import Fetcher
+from worker.recording_outcome import PutOff
 from worker.recording_store import RecordingStore
 from worker.safe_http import FetchLimits
 from worker.scheduled_jobs import Retry
@@ -60,7 +64,7 @@ def run(database_url: str, redis_url: str, folder: Path) -> Iterator[Run]:
 
 
 def retried(retries: list[Retry]) -> list[int]:
-    return [each.recording_id for each in retries]
+    return sorted(each.recording_id for each in retries)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -234,6 +238,200 @@ def test_a_host_may_ask_for_a_longer_wait(host: Host, rows: Rows, run: Run) -> N
     assert rows.get(retry.recording_id)["attempts"] == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [(429, {"Retry_After": "120"}, 120), (429, {}, 30), (503, {"Retry_After": "99999"}, 3600)],
+)
+def test_a_host_that_asks_to_be_left_alone_is_and_it_costs_no_attempt(
+    host: Host, rows: Rows, run: Run, redis_url: str, status: int, headers: dict[str, str], seconds: int
+) -> None:
+    asked: list[Page] = []
+    host.pages["/busy"] = lambda page: (asked.append(page), page.answer(status, **headers))[1]
+    first, second = rows.add(host.url("/busy")), rows.add(host.url("/audio"))
+
+    (retry,) = run(first)
+
+    assert seconds <= retry.wait_seconds < seconds + 4
+    assert (rows.get(first)["status"], rows.get(first)["attempts"]) == ("pending", 0)
+    assert rows.get(first)["last_error"] == f"127.0.0.1:{host.server_port} asks to wait (HTTP {status})"
+
+    rows.make_due(first)
+    retries = run(first, second)
+
+    assert retried(retries) == [first, second]
+    assert len({each.due for each in retries}) == 1
+    assert len(asked) == 1
+
+    with closing(connect(redis_url)) as connection:
+        assert connection.delete(f"cdr:host_wait:127.0.0.1:{host.server_port}") == 1
+    rows.make_due(second)
+    run(second)
+    assert rows.get(second)["status"] == "stored"
+
+
+def test_a_host_that_asks_to_wait_for_a_week_is_given_up(host: Host, rows: Rows, run: Run) -> None:
+    host.pages["/busy"] = lambda page: page.answer(429)
+    recording_id = rows.add(host.url("/busy"))
+    rows.set(recording_id, "pending_since", datetime.now(UTC) - timedelta(days=8))
+
+    assert run(recording_id) == []
+    assert (rows.get(recording_id)["status"], rows.get(recording_id)["attempts"]) == ("gone", 0)
+
+
+def test_a_host_has_no_more_requests_at_a_time_than_places(
+    host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
+) -> None:
+    counts, most, lock = [0], [0], threading.Lock()
+
+    def slow(page: Page) -> None:
+        with lock:
+            counts[0] += 1
+            most[0] = max(most[0], counts[0])
+        time.sleep(0.1)
+        with lock:
+            counts[0] -= 1
+        page.answer(200, MP3)
+
+    host.pages["/slow"] = slow
+    ids = [rows.add(f"{host.url('/slow')}&{number}", call_id=str(number)) for number in range(8)]
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+
+    def fetch(part: list[int]) -> None:
+        with closing(Database(database_url, "test")) as database, closing(connect(redis_url)) as client:
+            assert Batch(database, fetcher, FetchGate(client, 2, 30), WAITS).fetch(part) == []
+
+    two_recorders = [threading.Thread(target=fetch, args=[part]) for part in (ids[:4], ids[4:])]
+    for each in two_recorders:
+        each.start()
+    for each in two_recorders:
+        each.join()
+
+    assert most == [2]
+    assert len(files(folder)) == 8
+
+
+def test_legs_that_share_an_address_are_fetched_once(host: Host, rows: Rows, run: Run, folder: Path) -> None:
+    asked: list[Page] = []
+    host.pages["/once"] = lambda page: (asked.append(page), page.answer(200, wav()))[1]
+    first, second, later = (rows.add(host.url("/once"), call_id=name) for name in ("a", "b", "c"))
+    other_account = rows.add(host.url("/once"), call_id="d", account="other")
+
+    assert run(first, second) == []
+    assert run(later) == []
+    assert len(asked) == 1
+    assert run(other_account) == []
+
+    assert len(asked) == 2
+    same = ("status", "storage_key", "bytes", "sha256", "content_type", "seconds", "codec")
+    assert len({tuple(rows.get(each)[name] for name in same) for each in (first, second, later)}) == 1
+    assert [rows.get(each)["attempts"] for each in (first, second, later)] == [1, 0, 0]
+    assert rows.get(other_account)["storage_key"] == "other/2026/11/23/d-Queue.wav"
+    assert len(files(folder)) == 2
+
+
+def test_legs_whose_shared_address_has_nothing_yet_come_again_one_after_the_other(
+    host: Host, rows: Rows, run: Run
+) -> None:
+    host.pages["/late"] = lambda page: page.answer(404)
+    first, second = rows.add(host.url("/late"), call_id="a"), rows.add(host.url("/late"), call_id="b")
+
+    assert retried(run(first, second)) == [first, second]
+
+    assert [rows.get(each)["attempts"] for each in (first, second)] == [1, 0]
+    assert rows.get(second)["last_error"] == "the same address is being fetched"
+
+
+def test_a_run_that_comes_too_early_fetches_nothing_and_schedules_what_another_may_not_have(
+    host: Host, rows: Rows, run: Run
+) -> None:
+    host.pages["/late"] = lambda page: page.answer(404)
+    recording_id = rows.add(host.url("/late"))
+    (retry,) = run(recording_id)
+    host.pages["/late"] = host.pages["/audio"]
+
+    (again,) = run(recording_id)
+
+    assert (again.recording_id, again.due) == (retry.recording_id, retry.due)
+    assert 5 < again.wait_seconds <= 10
+    assert (rows.get(recording_id)["status"], rows.get(recording_id)["attempts"]) == ("pending", 1)
+
+
+def test_a_redis_that_is_away_puts_the_job_back_and_changes_nothing(
+    host: Host, rows: Rows, database_url: str, folder: Path
+) -> None:
+    recording_id = rows.add(host.url("/audio"))
+    before = rows.get(recording_id)
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+
+    with (
+        closing(Database(database_url, "test")) as database,
+        closing(connect(f"redis://127.0.0.1:{free_port()}/0", 0.2, 0)) as away,
+        pytest.raises(QueueUnavailable),
+    ):
+        Batch(database, fetcher, FetchGate(away, 10), WAITS).fetch([recording_id])
+
+    assert rows.get(recording_id) == before
+
+
+def test_a_redis_that_goes_away_costs_no_recording_what_was_learned(
+    host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
+) -> None:
+    good, unlucky = rows.add(host.url("/audio")), rows.add(f"{host.url('/audio')}&2")
+
+    class HalfAway(Visit):
+        @contextmanager
+        def place(self, host: str) -> Iterator[PutOff | None]:
+            if next(turns):
+                raise QueueUnavailable("away")
+            with super().place(host) as put_off:
+                yield put_off
+
+    turns = iter([False, True])
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+    with closing(Database(database_url, "test")) as database, closing(connect(redis_url)) as client:
+        gate = FetchGate(client, 10)
+        gate.visit = lambda: HalfAway(client, 10, 1)  # type: ignore[method-assign]
+        with pytest.raises(QueueUnavailable):
+            Batch(database, fetcher, gate, WAITS).fetch([good, unlucky])
+
+    assert sorted(rows.get(each)["status"] for each in (good, unlucky)) == ["pending", "stored"]
+
+
+def test_what_the_audio_says_is_in_the_row(host: Host, rows: Rows, run: Run) -> None:
+    recording_id = rows.add(host.url("/audio"))
+    run(recording_id)
+    row = rows.get(recording_id)
+    assert (row["seconds"], row["codec"], row["problem"]) == (Decimal("1.0"), "pcm", None)
+
+
+def test_audio_that_is_much_shorter_than_the_call_is_noted(host: Host, rows: Rows, run: Run) -> None:
+    recording_id, leg = rows.add(host.url("/audio")), rows.add(host.url("/audio"))
+    rows.add_cdr(recording_id, talk_seconds=120)
+    rows.add_cdr(leg, talk_seconds=3)
+
+    run(recording_id, leg)
+
+    assert rows.get(recording_id)["problem"] == "audio lasts 1 s, the call talked 120 s"
+    assert rows.get(leg)["problem"] is None
+
+
+def test_a_host_that_is_not_listed_is_refused_without_a_request(host: Host, rows: Rows, run: Run) -> None:
+    asked: list[Page] = []
+    host.pages["/page"] = asked.append
+    host.pages["/there"] = lambda page: page.answer(302, Location=f"http://evil.invalid/1.mp3?{SIGNATURE}")
+    recording_id = rows.add(f"http://localhost:{host.server_port}/page?{SIGNATURE}")
+    redirected = rows.add(host.url("/there"))
+
+    assert run(recording_id, redirected) == []
+
+    found = [rows.get(each) for each in (recording_id, redirected)]
+    assert [(row["status"], row["last_error"]) for row in found] == [
+        ("refused", "localhost is not in CDR_RECORDING_HOSTS"),
+        ("refused", "evil.invalid is not in CDR_RECORDING_HOSTS"),
+    ]
+    assert asked == []
+
+
 def test_after_the_last_attempt_it_is_gone(host: Host, rows: Rows, run: Run) -> None:
     host.pages["/page"] = lambda page: page.answer(404)
     recording_id = rows.add(host.url("/page"), attempts=len(WAITS))
@@ -322,6 +520,8 @@ def test_of_two_runs_at_once_only_one_sees_to_the_retry(host: Host, rows: Rows, 
 
 KILLED = """
 import ipaddress, sys
+from cdr.ports import free_port
+from common.errors import QueueUnavailable
 from common.postgres import Database
 from common.redis_client import connect
 from worker.address_guard import AddressGuard

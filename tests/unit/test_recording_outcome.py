@@ -1,0 +1,80 @@
+"""What each end of a fetch means for the recording's row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from worker.audio_facts import AudioFacts
+from worker.recording_outcome import (
+    LONGEST_RETRY_AFTER_SECONDS,
+    PUT_OFF_AT_MOST_SECONDS,
+    Closed,
+    NotReady,
+    PutOff,
+    Recording,
+    Stored,
+    update_for,
+)
+from worker.recording_store import StoredObject
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+RECORDING = Recording(7, "acme", "call", "Queue", NOW, "http://audio.invalid/1.mp3", b"key", 0, NOW, 0, 60, 120)
+WAITS = (10.0, 30.0, 86_400.0)
+
+
+@pytest.mark.parametrize(("attempts", "wait_seconds"), [(0, 10), (1, 30), (2, 86_400)])
+def test_attempts_that_find_nothing_become_rarer(attempts: int, wait_seconds: float) -> None:
+    name, values = update_for(replace(RECORDING, attempts=attempts), NotReady("HTTP 404"), WAITS)
+    assert (name, values["wait_seconds"], values["attempts"]) == ("postpone_recording", wait_seconds, 1)
+    assert values["seen_next_attempt_at"] == NOW
+
+
+def test_an_attempt_more_than_there_are_waits_is_the_last() -> None:
+    name, values = update_for(replace(RECORDING, attempts=3), NotReady("HTTP 404"), WAITS)
+    assert (name, values) == ("close_recording", {"status": "gone", "error": "gave up: HTTP 404", "attempts": 1})
+
+
+@pytest.mark.parametrize(("asked", "wait_seconds"), [(5, 10), (60, 60), (1e300, LONGEST_RETRY_AFTER_SECONDS)])
+def test_a_host_may_ask_for_a_longer_wait_and_not_for_any(asked: float, wait_seconds: float) -> None:
+    assert update_for(RECORDING, NotReady("HTTP 404", asked), WAITS)[1]["wait_seconds"] == wait_seconds
+
+
+def test_what_is_put_off_costs_no_attempt() -> None:
+    tried = replace(RECORDING, attempts=3)
+    name, values = update_for(tried, PutOff("asks to wait", 120, "host", asked_to=True), WAITS)
+    assert (name, values["wait_seconds"], values["attempts"]) == ("postpone_recording", 120, 0)
+
+
+def test_a_host_that_asks_to_wait_for_a_week_is_given_up() -> None:
+    old = replace(RECORDING, pending_seconds=PUT_OFF_AT_MOST_SECONDS + 1)
+    name, values = update_for(old, PutOff("asks to wait", 120, "host", asked_to=True), WAITS)
+    assert (name, values) == ("close_recording", {"status": "gone", "error": "gave up: asks to wait", "attempts": 0})
+
+
+def test_a_store_of_ours_that_fails_for_a_week_loses_no_recording() -> None:
+    old = replace(RECORDING, pending_seconds=PUT_OFF_AT_MOST_SECONDS + 1)
+    assert update_for(old, PutOff("disk full", 60, "store"), WAITS)[0] == "postpone_recording"
+
+
+def test_what_is_closed_counts_as_an_attempt() -> None:
+    name, values = update_for(RECORDING, Closed("refused", "why"), WAITS)
+    assert (name, values) == ("close_recording", {"status": "refused", "error": "why", "attempts": 1})
+
+
+def test_what_is_stored_says_what_it_is_and_what_is_odd_about_it() -> None:
+    stored = Stored(StoredObject("acme/1.mp3", 9, b"sha"), "audio/mpeg", AudioFacts(3.0, "mp3", "cut off"))
+    name, values = update_for(RECORDING, stored, WAITS)
+    assert name == "mark_recording_stored"
+    assert values == {
+        "key": "acme/1.mp3",
+        "size_bytes": 9,
+        "sha256": b"sha",
+        "content_type": "audio/mpeg",
+        "seconds": 3.0,
+        "codec": "mp3",
+        "problem": "cut off; audio lasts 3 s, the call talked 120 s",
+        "attempts": 1,
+    }
