@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cdr import accounts, clock, extensions, failed, quarantine
+from cdr import accounts, clock, extensions, failed, quarantine, recordings
 from cdr.options import Json
 from cdr.printing import print_line, print_warning
 from common.errors import CdrError, ConfigurationError
@@ -19,6 +19,7 @@ from common.log_setup import set_up_logging
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(failed.app, name="failed")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(recordings.app, name="recordings")
 app.add_typer(extensions.app, name="extensions")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(clock.app, name="clock")

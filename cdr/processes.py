@@ -11,7 +11,7 @@ from contextlib import suppress
 import structlog
 
 from common.environment import load
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, Transient
 from common.job_queue import HOOKS, RECORDINGS
 from common.postgres import Database
 from common.redis_client import connect
@@ -107,10 +107,20 @@ def run_worker(queue: str) -> int:
         # What cannot be imported is told now, and not by each job.
         import_hooks(hooks)
     if queue == RECORDINGS:
-        load(RecordingSettings)
+        _require_store(load(RecordingSettings))
     _log.info("worker starts", queue=queue)
     # A worker blocks in Redis for longer than a command takes, so its deadline is RQ's to set.
     return work(queue, connect(load(RedisSettings).redis_url.get_secret_value(), timeout_seconds=None))
+
+
+def _require_store(settings: RecordingSettings) -> None:
+    """Raise ConfigurationError when there is no such store for certain; one that does not answer is waited for."""
+    from worker.recording_store import RecordingStore
+
+    try:
+        RecordingStore(settings.recordings_url).require()
+    except Transient as error:
+        _log.warning("recordings wait", error=str(error))
 
 
 def run_scheduler() -> int:

@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode
 
 from common.environment import Group
 from common.host_list import HostList
+from common.store_url import read_store_url
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 Account = Annotated[str, Field(pattern=f"^{_ACCOUNT.pattern}$")]
@@ -165,6 +166,11 @@ def _split(value: object) -> object:
 Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
+def _store_url(value: str) -> str:
+    read_store_url(value)
+    return value
+
+
 Hosts = Annotated[
     HostList, NoDecode, BeforeValidator(lambda value: HostList.parse(value) if isinstance(value, str) else value)
 ]
@@ -188,7 +194,7 @@ Waits = Annotated[
 class RecordingSettings(Group):
     """Where recordings may come from, how often they are asked for, and where they are kept."""
 
-    recordings_url: Annotated[str, Field(pattern=r"^file:///.+")]
+    recordings_url: Annotated[str, AfterValidator(_store_url)]
     # Written as the environment would give it, so that what is shown as the default can be set.
     recording_hosts: Hosts = Field(default="provider", validate_default=True)
     recording_allow_networks: Networks = ()

@@ -15,12 +15,15 @@ import psycopg
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
+from s3_server import s3, s3_bucket, s3_server
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
 from cdr.ports import free_port
 from migrations.apply import migrate
+
+__all__ = ["s3", "s3_bucket", "s3_server"]
 
 PASSWORD = "only-for-tests"
 TEMPLATE = "migrated_template"

@@ -40,3 +40,10 @@ def _is_mp3_frame(head: bytes) -> bool:
     version, layer = head[1] >> 3 & 0b11, head[1] >> 1 & 0b11
     bitrate, sampling = head[2] >> 4, head[2] >> 2 & 0b11
     return version != 0b01 and layer == 0b01 and bitrate != 0b1111 and sampling != 0b11
+
+
+def content_type_of(name: str) -> str:
+    """Return the media type of a file by its extension."""
+    extension = name.rpartition(".")[2]
+    known = {kind.extension: kind.content_type for kind in (_MP3, _WAV, _OGG, _M4A)}
+    return known.get(extension, "application/octet-stream")

@@ -17,7 +17,7 @@ from common.errors import Transient
 
 # Longer than any fetch takes: what is older was left by a process that was killed.
 LEFT_BEHIND_SECONDS = 86_400.0
-_PREFIX = "cdr-recording-"
+STAGED_PREFIX = "cdr-recording-"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Staging:
 
         Raises Transient when the file cannot be written.
         """
-        path = self._folder / f"{_PREFIX}{uuid4().hex}"
+        path = self._folder / f"{STAGED_PREFIX}{uuid4().hex}"
         try:
             yield self._write(path, chunks)
         finally:
@@ -82,7 +82,7 @@ class Staging:
 
     def _remove_left_behind(self) -> None:
         oldest = time.time() - LEFT_BEHIND_SECONDS
-        for path in self._folder.glob(f"{_PREFIX}*"):
+        for path in self._folder.glob(f"{STAGED_PREFIX}*"):
             # In a folder that is shared, another user's file, or one that is gone by now, is none of ours.
             with suppress(OSError):
                 found = path.lstat()

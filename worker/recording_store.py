@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from common.errors import ConfigurationError, Transient
+from common.store_url import read_store_url
+from worker.folder_store import FolderStore
+from worker.recording_backend import Backend, FoundObject
 from worker.recording_key import content_key
-from worker.recording_staging import Staged, Staging
+from worker.recording_staging import STAGED_PREFIX, Staged
 
-# No account can be called so: a key's parts never begin with a dot.
-_STAGING = ".incoming"
-
-_PART_BYTES = 1 << 20
+# Beside the accounts: a key's parts never begin with a dot, so that no recording can be called so.
+_TRIED = ".incoming"
 
 
 @dataclass(frozen=True)
@@ -31,89 +28,86 @@ class StoredObject:
 
 
 class RecordingStore:
-    """A folder of recordings, named by a `file:///` URL and made when it is missing. Safe for several threads.
+    """The store that a URL names, whatever kind it is of. Safe for several threads.
 
-    Raises ConfigurationError when the folder cannot be made.
+    Raises ConfigurationError when the URL or the credentials beside it cannot be used, or a folder cannot be made; a
+    cloud is not asked.
     """
 
     def __init__(self, url: str) -> None:
-        self._folder = Path(unquote(urlsplit(url).path))
-        try:
-            # In the store itself, so that placing a recording is a link on one file system.
-            self._staging = Staging(self._folder / _STAGING)
-        except OSError as error:
-            raise ConfigurationError(f"CDR_RECORDINGS_URL: cannot use {self._folder}: {error}") from error
+        self._backend = _open(url)
 
     def staged(self, chunks: Iterable[bytes]) -> AbstractContextManager[Staged]:
         """Write `chunks` to a local file that is there for the block, measured and seen by nobody.
 
         What `chunks` raises passes through and leaves nothing behind. Raises Transient when the file cannot be written.
         """
-        return self._staging.staged(chunks)
+        return self._backend.staging.staged(chunks)
 
     def place(self, staged: Staged, key: str) -> StoredObject:
-        """Make a staged recording an object that is on disk, whole as soon as it can be seen.
+        """Make a staged recording an object that is durable, and whole as soon as it can be seen.
 
-        The same content under a key that exists is that object; other content gets its SHA-256 appended to its name.
-        Raises Transient when the store fails.
+        The same content under a key that exists is that object. Other content, and what is too large to claim a name,
+        gets its SHA-256 appended to its name. Raises Transient when the store fails.
         """
-        with _translated():
-            _flush(staged.path)
-            if not self._link(staged, key) and self._digest_of(key) != staged.sha256:
-                key = content_key(key, staged.sha256)
-                self._link(staged, key)
+        if not self._claim(staged, key):
+            key = content_key(key, staged.sha256)
+            # One of this name that has another content is damaged, and mended by this.
+            if not self._backend.holds(key, staged):
+                self._backend.write(staged, key)
         return StoredObject(key, staged.size_bytes, staged.sha256)
 
+    def _claim(self, staged: Staged, key: str) -> bool:
+        if staged.size_bytes > self._backend.most_created_bytes:
+            return False
+        return self._backend.create(staged, key) or self._backend.holds(key, staged)
+
+    def find(self, key: str) -> FoundObject | None:
+        """Return what the store tells of an object, None when there is none; raises Transient."""
+        return self._backend.find(key)
+
+    def digest(self, key: str) -> bytes:
+        """Read an object and return the SHA-256 of its content; raises Transient."""
+        return self._backend.digest(key)
+
+    def folders(self, prefix: str = "") -> list[str]:
+        """Name what stands next below a prefix in keys, such as the accounts; raises Transient."""
+        return [name for name in self._backend.folders(prefix) if not name.startswith(".")]
+
+    def objects(self, prefix: str) -> Iterator[FoundObject]:
+        """Yield the objects of one day, given by its prefix, in no order; raises Transient."""
+        return self._backend.objects(prefix)
+
+    def require(self) -> None:
+        """Raise ConfigurationError when there is no such bucket for certain; Transient when that cannot be told."""
+        self._backend.require()
+
     def try_out(self) -> None:
-        """Write an object, read it back and delete it; raises Transient when the store fails in one of them."""
-        key = f"{_STAGING}/{uuid4().hex}"
+        """Write an object, see that its name is taken then, read it back and delete it.
+
+        Raises Transient when the store fails in one of them, ConfigurationError when there is no such bucket.
+        """
+        self.require()
+        key = f"{_TRIED}/{STAGED_PREFIX}{uuid4().hex}"
         with self.staged([uuid4().bytes]) as staged:
-            try:
-                same = self.place(staged, key).key == key and self._reads_back(staged, key)
-            finally:
-                with suppress(OSError):
-                    (self._folder / key).unlink(missing_ok=True)
-        if not same:
+            created = self._backend.create(staged, key)
+            taken = not self._backend.create(staged, key)
+        same = self._backend.digest(key) == staged.sha256
+        self._backend.delete(key)
+        if not created or not same:
             raise Transient("the recording store gave back something else than what was written")
-
-    def _reads_back(self, staged: Staged, key: str) -> bool:
-        with _translated():
-            return self._digest_of(key) == staged.sha256
-
-    def _link(self, staged: Staged, key: str) -> bool:
-        """Give a staged file its name, and return whether the name was free."""
-        target = self._folder / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(staged.path, target)
-            free = True
-        except FileExistsError:
-            free = False
-        # Of a name that exists too: whoever gave it may not have come this far.
-        for folder in target.relative_to(self._folder).parents:
-            _flush(self._folder / folder)
-        return free
-
-    def _digest_of(self, key: str) -> bytes:
-        digest = hashlib.sha256()
-        with (self._folder / key).open("rb") as file:
-            while part := file.read(_PART_BYTES):
-                digest.update(part)
-        return digest.digest()
+        if not taken:
+            raise Transient("the recording store lets a second writer overwrite an object (it ignores If-None-Match)")
 
 
-def _flush(path: Path) -> None:
-    # A row will say that the recording is kept, and its link may have expired when a power cut takes it back.
-    descriptor = os.open(path, os.O_RDONLY)
+def _open(url: str) -> Backend:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        address = read_store_url(url)
+    except ValueError as error:
+        raise ConfigurationError(f"CDR_RECORDINGS_URL: {error}") from error
+    if address.kind == "file":
+        return FolderStore(address.prefix)
+    # Its library is heavy for a worker that loads CDRs, and for a command.
+    from worker.object_store import ObjectStore
 
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Transient(f"the recording store failed: {type(error).__name__}: {error}"[:500]) from error
+    return ObjectStore(address)

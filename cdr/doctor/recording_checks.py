@@ -10,6 +10,12 @@ from cdr.doctor.finding import Finding, ok, problem, settings_of, warning
 from common.errors import CdrError
 from common.settings import RecordingSettings
 
+# By whether recordings are kept in a folder.
+_ADVICE = {
+    True: "mend the folder of CDR_RECORDINGS_URL, its owner or its disk",
+    False: "mend CDR_RECORDINGS_URL, the variables of its cloud, or what its key may do: docs/recordings.md",
+}
+
 
 @contextmanager
 def _opened() -> Iterator[RecordingSettings | Finding]:
@@ -22,7 +28,7 @@ def _store(settings: RecordingSettings) -> Finding:
     try:
         RecordingStore(settings.recordings_url).try_out()
     except CdrError as error:
-        return problem(str(error), "mend the folder of CDR_RECORDINGS_URL, its owner or its disk")
+        return problem(str(error), _ADVICE[settings.recordings_url.startswith("file:")])
     return ok(f"an object in {settings.recordings_url} was written, read back and deleted")
 
 

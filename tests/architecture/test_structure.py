@@ -22,7 +22,14 @@ MAY_IMPORT = {
 }
 
 # Commands that have commands of their own declare their options beside `cdr/main.py`.
-COMMAND_GROUPS = {"cdr/accounts.py", "cdr/clock.py", "cdr/extensions.py", "cdr/failed.py", "cdr/quarantine.py"}
+COMMAND_GROUPS = {
+    "cdr/accounts.py",
+    "cdr/clock.py",
+    "cdr/extensions.py",
+    "cdr/failed.py",
+    "cdr/quarantine.py",
+    "cdr/recordings.py",
+}
 
 # Each outside system has one place that knows its library. Where there are several files, each has its own part.
 OWNERS = {
@@ -30,7 +37,7 @@ OWNERS = {
     "redis": {"common/redis_client.py", "api/durable_queue.py"},
     "rq": {"common/job_queue.py", "worker/job_failure.py", "worker/less_of_rq.py", "worker/queue_worker.py"},
     "urllib3": {"worker/safe_http.py", "worker/post_webhook.py", "cdr/post_cdr.py"},
-    "obstore": set(),
+    "obstore": {"worker/object_store.py"},
     "phonenumbers": {"worker/phone_numbers.py"},
     "prometheus_client": {"api/metrics.py"},
     "fastapi": {"api/app.py"},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,7 +40,7 @@ READS: dict[str, tuple[type[Group], ...]] = {
     "doctor": tuple(GROUPS),
 }
 # Compose's own business, so not for .env: where the services and the volumes are.
-SET_BY_COMPOSE = {"CDR_REDIS_URL", "CDR_DATABASE_URL", "CDR_RECORDINGS_URL", "CDR_HOST", "CDR_SPOOL_DIR"}
+SET_BY_COMPOSE = {"CDR_REDIS_URL", "CDR_DATABASE_URL", "CDR_HOST", "CDR_SPOOL_DIR"}
 # Several receivers on one port are several containers here.
 UNUSED = {"CDR_REUSE_PORT"}
 # Known to compose alone: what it publishes, builds, and gives to PostgreSQL and Redis.
@@ -86,6 +87,20 @@ def test_the_doctor_is_told_and_sees_what_the_others_are_told_and_see() -> None:
         assert set(service.get("volumes", [])) <= set(doctor["volumes"])
 
 
+def test_the_recorder_is_told_every_variable_of_the_clouds_that_the_documents_name() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    told = compose["services"]["recorder"]["environment"]
+    document = (ROOT / "docs" / "recordings.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:AWS|GOOGLE|AZURE)_[A-Z0-9_]+)", document)) - {"AWS_PROFILE"}
+    assert len(named) > 10
+    assert named == {name for name in told if name.startswith(("AWS_", "GOOGLE_", "AZURE_"))}
+
+
+def test_what_is_on_its_way_to_a_cloud_waits_on_a_disk() -> None:
+    recorder = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]["recorder"]
+    assert recorder["environment"]["TMPDIR"] in {volume.split(":")[1] for volume in recorder["volumes"]}
+
+
 def test_the_example_names_every_setting_and_nothing_else() -> None:
     assert set(example()) - OF_COMPOSE == every_name() - SET_BY_COMPOSE - UNUSED
 
@@ -94,7 +109,7 @@ def test_the_example_tells_the_true_defaults(monkeypatch: pytest.MonkeyPatch) ->
     required = {
         "CDR_REDIS_URL": "redis://redis",
         "CDR_DATABASE_URL": "postgresql://postgres",
-        "CDR_RECORDINGS_URL": "file:///recordings",
+        "CDR_RECORDINGS_URL": "file:///var/lib/cdr/recordings",
     }
     for name in every_name():
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""Every SQL file of the worker is one statement that the migrated database can prepare, and that the worker uses."""
+"""Every SQL file is one statement that the migrated database can prepare, and that a module beside it uses."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-WORKER = Path(__file__).parents[2] / "worker"
-STATEMENTS = sorted(path.stem for path in (WORKER / "sql").glob("*.sql"))
-CREATED = "create_incoming"
+ROOT = Path(__file__).parents[2]
+STATEMENTS = sorted(
+    path.relative_to(ROOT) for package in ("worker", "cdr") for path in (ROOT / package).glob("sql/*.sql")
+)
+CREATED = Path("worker/sql/create_incoming.sql")
 # COPY and LOCK are no statements that can be prepared.
-PREPARABLE = [name for name in STATEMENTS if name not in {CREATED, "copy_incoming", "lock_calls"}]
+PREPARABLE = [path for path in STATEMENTS if path != CREATED and path.stem not in {"copy_incoming", "lock_calls"}]
 
 
-def text(name: str) -> str:
-    return (WORKER / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+def text(path: Path) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -26,33 +28,34 @@ def connection(database_url: str) -> psycopg.Connection:
         yield opened
 
 
-@pytest.mark.parametrize("name", PREPARABLE)
-def test_the_statement_prepares(connection: psycopg.Connection, name: str) -> None:
+@pytest.mark.parametrize("path", PREPARABLE, ids=str)
+def test_the_statement_prepares(connection: psycopg.Connection, path: Path) -> None:
     # psycopg's named parameters become PostgreSQL's numbered ones.
-    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text(name))))
-    numbered = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", text(name))
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text(path))))
+    numbered = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", text(path))
     connection.execute(f"PREPARE tried AS {numbered}".encode())
 
 
-@pytest.mark.parametrize("name", PREPARABLE)
-def test_parameters_are_named(name: str) -> None:
-    assert "%s" not in text(name)
+@pytest.mark.parametrize("path", PREPARABLE, ids=str)
+def test_parameters_are_named(path: Path) -> None:
+    assert "%s" not in text(path)
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
-def test_the_statement_is_one(name: str) -> None:
-    code = re.sub(r"--[^\n]*", "", text(name))
+@pytest.mark.parametrize("path", STATEMENTS, ids=str)
+def test_the_statement_is_one(path: Path) -> None:
+    code = re.sub(r"--[^\n]*", "", text(path))
     assert ";" not in code
 
 
 def test_the_copied_columns_are_those_of_the_table(connection: psycopg.Connection) -> None:
-    copied = re.findall(r"\w+", text("copy_incoming").partition("(")[2].partition(")")[0])
+    copied = re.findall(r"\w+", text(Path("worker/sql/copy_incoming.sql")).partition("(")[2].partition(")")[0])
     columns = connection.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'cdr.cdrs'::regclass AND attnum > 0 AND NOT attisdropped"
     ).fetchall()
     assert sorted(copied) == sorted(name for (name,) in columns)
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
-def test_some_module_runs_the_statement(name: str) -> None:
-    assert any(f'"{name}"' in path.read_text(encoding="utf-8") for path in WORKER.glob("*.py"))
+@pytest.mark.parametrize("path", STATEMENTS, ids=str)
+def test_some_module_runs_the_statement(path: Path) -> None:
+    package = ROOT / path.parts[0]
+    assert any(f'"{path.stem}"' in module.read_text(encoding="utf-8") for module in package.rglob("*.py"))

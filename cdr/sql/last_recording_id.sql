@@ -1,0 +1,1 @@
+SELECT coalesce(max(recording_id), 0) FROM cdr.recordings

@@ -1,0 +1,121 @@
+"""Runs `cdr recordings verify`: what is looked at, what is printed, and the exit code."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import islice
+
+from cdr.audit import audited
+from cdr.database import opened_database
+from cdr.options import failed
+from cdr.printing import ROWS_FOR_PEOPLE, print_json_list, print_line, print_warning
+from cdr.recording_days import Span, has_rows
+from cdr.recording_findings import HARMLESS, WHAT_THEY_ARE, Finding, Verifier
+from common.environment import load
+from common.postgres import Database
+from common.settings import RecordingSettings
+from worker.recording_key import key_part
+from worker.recording_store import RecordingStore
+
+PROGRESS_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What the command line says."""
+
+    account: str | None
+    since: datetime | None
+    until: datetime | None
+    deep: bool
+    repair: bool
+
+    @property
+    def span(self) -> Span:
+        """The days in which the moments are, because recordings lie by day."""
+        first, last = (moment and moment.astimezone(UTC).date() for moment in (self.since, self.until))
+        return Span(self.account, first, last)
+
+
+class _Tally:
+    """Counts what is found, and what of it is left to be mended."""
+
+    def __init__(self) -> None:
+        self.found: Counter[str] = Counter()
+        self.mended: Counter[str] = Counter()
+
+    def counted(self, findings: Iterator[Finding], tell: Callable[[int], None]) -> Iterator[Finding]:
+        for finding in findings:
+            self.found[finding.kind] += 1
+            if finding.mended:
+                self.mended[finding.kind] += 1
+                tell(self.mended.total())
+            yield finding
+
+    @property
+    def is_all_well(self) -> bool:
+        return all(count == self.mended[kind] for kind, count in self.found.items() if kind not in HARMLESS)
+
+
+def run_verify(options: VerifyOptions, *, as_json: bool) -> int:
+    """Print what does not fit, and mend it when told to; returns 1 when something is left that should be mended."""
+    store = RecordingStore(load(RecordingSettings).recordings_url)
+    store.require()
+    with opened_database("recordings") as database:
+        if not options.repair:
+            return _verify(database, store, options, lambda _count: None, as_json=as_json)
+        _refuse_an_empty_store(database, store, options.span)
+        with audited("recordings verify", asdict(options)) as tell:
+            return _verify(database, store, options, tell, as_json=as_json)
+
+
+def _refuse_an_empty_store(database: Database, store: RecordingStore, span: Span) -> None:
+    """End the command when nothing at all is there: a disk that is not mounted, or another bucket, is no loss."""
+    if not store.folders("" if span.account is None else key_part(span.account)) and has_rows(database, span):
+        failed("nothing was mended: the store of CDR_RECORDINGS_URL is empty, and rows say that recordings are stored")
+
+
+def _verify(
+    database: Database, store: RecordingStore, options: VerifyOptions, tell: Callable[[int], None], *, as_json: bool
+) -> int:
+    verifier = Verifier(database, store, options.span, deep=options.deep, repair=options.repair)
+    tally, progress = _Tally(), _Progress(verifier)
+    findings = tally.counted(verifier.find(progress.tell), tell)
+    if as_json:
+        print_json_list(findings)
+    else:
+        _print(findings)
+        _summarise(verifier, tally)
+    return 0 if tally.is_all_well else 1
+
+
+def _print(findings: Iterator[Finding]) -> None:
+    for finding in islice(findings, ROWS_FOR_PEOPLE):
+        concerned = f"recording {finding.recording_id}" if finding.recording_id else finding.account
+        words = [finding.kind, concerned, finding.key, finding.detail, "mended" if finding.mended else None]
+        print_line(" ".join(word for word in words if word))
+    if sum(1 for _ in findings):
+        print_warning(f"only the first {ROWS_FOR_PEOPLE} are shown; --json shows all")
+
+
+def _summarise(verifier: Verifier, tally: _Tally) -> None:
+    print_line(f"{verifier.row_count} rows and {verifier.object_count} objects compared")
+    for kind, count in sorted(tally.found.items()):
+        print_line(f"{count} {kind}, {tally.mended[kind]} of them mended: {WHAT_THEY_ARE[kind]}")
+
+
+class _Progress:
+    """Tells on standard error now and again how far it is."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+        self._due = time.monotonic() + PROGRESS_SECONDS
+
+    def tell(self, prefix: str) -> None:
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + PROGRESS_SECONDS
+            print_warning(f"{prefix}: {self._verifier.row_count} rows, {self._verifier.object_count} objects so far")

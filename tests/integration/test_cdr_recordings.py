@@ -1,0 +1,227 @@
+"""`cdr recordings list`, `retry` and `path`: what became of each recording, where it is, and another try."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from kept_recordings import Kept, kept, product
+from loading import TIME
+
+from cdr import recording_rows
+from cdr.recording_rows import RecordingFilter, retry_recordings, without_secrets
+from common.job_queue import RECORDINGS, queue_key
+from common.postgres import Database
+
+__all__ = ["kept", "product"]
+
+SOON = datetime.now(UTC) + timedelta(hours=1)
+
+
+def listed(kept: Kept, *arguments: str) -> list[int]:
+    return [row["recording_id"] for row in kept.cdr("list", "--json", *arguments).json]
+
+
+def test_filters_and_ids_choose(kept: Kept) -> None:
+    first, second, third = kept.keep("one"), kept.load("two", time=TIME + 86_400), kept.load("three", "other")
+    kept.change(third, status="gone")
+
+    assert listed(kept) == [first, second, third]
+    assert listed(kept, str(third), str(first)) == [first, third]
+    assert listed(kept, "--status", "gone") == [third]
+    assert listed(kept, "--account", "acme") == [first, second]
+    assert listed(kept, "--call-id", "two") == [second]
+    assert listed(kept, "--since", kept.row(second)["started_at"]) == [second]
+    assert listed(kept, "--until", kept.row(first)["started_at"]) == [first, third]
+    assert listed(kept, "--limit", "1") == [first]
+    assert kept.cdr("list", "--status", "away").exit_code == 2
+
+
+def test_a_row_is_told_without_what_may_be_a_secret_in_its_address(kept: Kept) -> None:
+    stored, gone = kept.keep("one"), kept.load("two")
+    kept.change(gone, status="gone", last_error="gave up: HTTP 404", attempts=10)
+
+    first, second = kept.cdr("list", "--json").json
+
+    assert (first["recording_id"], first["status"], first["bytes"], first["storage_key"]) == (
+        stored, "stored", 9, "acme/2026/09/21/one-Queue.mp3",
+    )  # fmt: skip
+    assert (second["attempts"], second["last_error"], second["source_url"]) == (
+        10, "gave up: HTTP 404", "https://recordings.invalid/two",
+    )  # fmt: skip
+    for done in (kept.cdr("list"), kept.cdr("list", "--json")):
+        assert "hush" not in done.out
+        assert "gave up: HTTP 404" in done.out
+
+
+@pytest.mark.parametrize("url", ["https://[hush", "https://hush@[::1/x?hush"])
+def test_an_address_that_is_none_is_not_told(url: str) -> None:
+    assert without_secrets(url) == "(no address)"
+
+
+def test_more_recordings_than_a_page_are_all_listed(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_rows, "PAGE_SIZE", 2)
+    ids = [kept.load(f"call{number}") for number in range(5)]
+
+    assert listed(kept) == ids
+
+
+def forget_the_outbox(kept: Kept) -> None:
+    kept.product.run("DELETE FROM cdr.outbox")
+
+
+def test_a_retry_makes_recordings_due_and_the_scheduler_queues_them(kept: Kept) -> None:
+    gone, refused, failed, later = (kept.load(f"call{number}") for number in range(4))
+    for recording_id, status in ((gone, "gone"), (refused, "refused"), (failed, "failed")):
+        kept.change(recording_id, status=status, attempts=10, last_error="no", pending_since=SOON - timedelta(days=9))
+    kept.change(later, attempts=3, next_attempt_at=SOON)
+    kept.queue()
+    kept.product.redis.flushall()
+
+    done = kept.cdr("retry", "--all")
+
+    assert (done.exit_code, done.out) == (0, "4\n")
+    rows = [kept.row(each) for each in (gone, refused, failed, later)]
+    assert {(row["status"], row["attempts"]) for row in rows} == {("pending", 0)}
+    for row in rows:
+        assert datetime.fromisoformat(row["next_attempt_at"]) <= datetime.now(UTC)
+        assert datetime.fromisoformat(row["pending_since"]) > datetime.now(UTC) - timedelta(minutes=5)
+    assert kept.noted() == [[gone, refused, failed, later]]
+    assert kept.product.redis.llen(queue_key(RECORDINGS)) == 0
+    kept.queue()
+    assert kept.product.redis.llen(queue_key(RECORDINGS)) == 1
+    assert kept.product.query("SELECT command, affected FROM cdr.audit") == [("recordings retry", 4)]
+
+
+def test_what_is_stored_or_about_to_be_fetched_is_left_alone(kept: Kept) -> None:
+    stored, new, due = kept.keep("stored"), kept.load("new"), kept.load("due")
+    kept.change(due, next_attempt_at=SOON - timedelta(hours=2))
+    before = [kept.row(each) for each in (stored, new, due)]
+    forget_the_outbox(kept)
+
+    assert kept.cdr("retry", "--all").out == "0\n"
+
+    assert [kept.row(each) for each in (stored, new, due)] == before
+    assert kept.noted() == []
+    assert kept.cdr("retry", "--status", "stored").exit_code == 2
+
+
+def test_a_retry_takes_filters_and_needs_one_or_all(kept: Kept) -> None:
+    ids = [kept.load(f"call{number}", "acme" if number else "other") for number in range(4)]
+    for recording_id in ids:
+        kept.change(recording_id, status="gone")
+    forget_the_outbox(kept)
+
+    assert kept.cdr("retry").exit_code == 2
+    assert kept.cdr("retry", "--limit", "1").exit_code == 2
+    assert kept.cdr("retry", "--account", "other").out == "1\n"
+    assert kept.cdr("retry", "--all", "--limit", "1").out == "1\n"
+    assert kept.cdr("retry", str(ids[3]), "--status", "gone").out == "1\n"
+    assert kept.noted() == [[ids[0]], [ids[1]], [ids[3]]]
+    assert kept.row(ids[2])["status"] == "gone"
+
+
+@pytest.mark.parametrize(
+    "options", [("--all",), ("--all", "--limit", "2"), ("--account", "acme"), ("--limit", "0", "--all")]
+)
+def test_a_dry_run_counts_what_a_retry_does_and_changes_nothing(kept: Kept, options: tuple[str, ...]) -> None:
+    ids = [kept.load(f"call{number}", "acme" if number else "other") for number in range(4)]
+    for recording_id in ids[:3]:
+        kept.change(recording_id, status="gone")
+    forget_the_outbox(kept)
+    before = [kept.row(each) for each in ids]
+
+    dry = kept.cdr("retry", *options, "--dry-run").out
+
+    assert [kept.row(each) for each in ids] == before
+    assert kept.noted() == []
+    assert kept.cdr("retry", *options).out == dry
+
+
+def test_a_job_of_the_outbox_has_no_more_recordings_than_a_recorder_fetches_side_by_side(kept: Kept) -> None:
+    kept.load("call")
+    kept.product.run(
+        "INSERT INTO cdr.recordings (identity, provider_time, account, call_id, started_at, source_url, source_key, status)"
+        " SELECT identity, provider_time, account, call_id, started_at, n::text, sha256(n::text::bytea), 'gone'"
+        " FROM cdr.recordings, generate_series(1, 700) AS n"
+    )
+    forget_the_outbox(kept)
+
+    assert kept.cdr("retry", "--all").out == "700\n"
+
+    entries = kept.noted()
+    assert {len(entry) for entry in entries[:-1]} == {32}
+    assert sorted(each for entry in entries for each in entry) == [
+        row[0]
+        for row in kept.product.query(
+            "SELECT recording_id FROM cdr.recordings WHERE source_url ~ '^[0-9]+$' ORDER BY 1"
+        )
+    ]
+
+
+def test_a_retry_keeps_to_its_rate(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        kept.change(kept.load(f"call{number}"), status="gone")
+    slept: list[float] = []
+    monkeypatch.setattr("cdr.recording_rows.time.sleep", slept.append)
+
+    assert kept.cdr("retry", "--all", "--rate", "2").out == "5\n"
+
+    # Two at a time: the first at once, the next after a second, the last after two; and one look that finds no more.
+    assert [round(each) for each in slept] == [0, 1, 2, 2]
+
+
+def test_retries_beside_each_other_note_each_recording_once(kept: Kept) -> None:
+    ids = [kept.load(f"call{number}") for number in range(40)]
+    for recording_id in ids:
+        kept.change(recording_id, status="gone")
+    forget_the_outbox(kept)
+
+    def retry() -> None:
+        database = Database(kept.product.database_url, "test")
+        retry_recordings(database, RecordingFilter(), rate=100_000)
+        database.close()
+
+    threads = [threading.Thread(target=retry) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(each for entry in kept.noted() for each in entry) == ids
+
+
+def test_the_path_of_a_recording_is_that_of_its_object(kept: Kept, tmp_path: Path) -> None:
+    recording_id = kept.keep("call/1")
+
+    for arguments in ((str(recording_id),), ("--call-id", "call/1")):
+        done = kept.cdr("path", *arguments)
+        assert done.exit_code == 0
+        assert Path(done.out.strip()).read_bytes() == b"ID3 audio"
+    assert kept.cdr("path", str(recording_id), "--json").json == [
+        {"recording_id": recording_id, "path": str(tmp_path / "store/acme/2026/09/21/call%2F1-Queue.mp3")}
+    ]
+
+
+def test_the_path_in_a_bucket_is_a_url_and_asks_nobody(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording_id = kept.keep("call")
+    monkeypatch.setenv("CDR_RECORDINGS_URL", "s3://bucket/a%20prefix/")
+
+    assert kept.cdr("path", str(recording_id)).out == "s3://bucket/a prefix/acme/2026/09/21/call-Queue.mp3\n"
+
+
+def test_a_recording_that_is_not_stored_has_no_path(kept: Kept) -> None:
+    stored, pending = kept.keep("one"), kept.load("two")
+
+    done = kept.cdr("path", str(stored), str(pending), str(pending + 1))
+
+    assert done.exit_code == 1
+    assert done.out.count("\n") == 1
+    assert done.err.splitlines() == [
+        f"cdr: recording {pending} is not stored: pending",
+        f"cdr: there is no recording {pending + 1}",
+    ]
+    assert kept.cdr("path", "--call-id", "none").exit_code == 1
+    assert kept.cdr("path").exit_code == 2

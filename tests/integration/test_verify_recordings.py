@@ -1,0 +1,348 @@
+"""`cdr recordings verify`: a lost row and a lost object are found and mended, whatever else goes on, and nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from kept_recordings import Kept, kept, kept_anywhere, kept_in_bucket, product
+from loading import TIME
+from s3_server import S3
+
+from cdr import recording_days, recording_findings
+from worker.folder_store import FolderStore
+from worker.recording_key import content_key, recording_key
+
+__all__ = ["kept", "kept_anywhere", "kept_in_bucket", "product"]
+
+
+@pytest.fixture(autouse=True)
+def old_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test puts into the store counts as old, because no store lets it say so."""
+    monkeypatch.setattr(recording_findings, "SETTLING_SECONDS", -60.0)
+
+
+def findings(kept: Kept, *arguments: str) -> list[tuple[str, str | None, bool]]:
+    """Return kind, key and whether it was mended of each, and see that the exit code says the same."""
+    done = kept.cdr("verify", "--json", *arguments)
+    left = [each for each in done.json if not each["mended"] and each["kind"] != "surplus_object"]
+    assert done.exit_code == (1 if left else 0)
+    return [(each["kind"], each["key"], each["mended"]) for each in done.json]
+
+
+def forget(kept: Kept) -> None:
+    kept.product.run("DELETE FROM cdr.outbox")
+
+
+def test_where_all_is_well_nothing_is_found(kept_anywhere: Kept) -> None:
+    kept_anywhere.keep("one")
+    kept_anywhere.keep("two", account="other", time=TIME + 86_400)
+
+    assert findings(kept_anywhere) == []
+    assert findings(kept_anywhere, "--deep") == []
+    assert kept_anywhere.cdr("verify").out == "2 rows and 2 objects compared\n"
+
+
+def test_a_lost_object_is_found_and_its_recording_fetched_again(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    lost, there = kept.keep("one"), kept.keep("two")
+    key = kept.row(lost)["storage_key"]
+    kept.store._backend.delete(key)
+    before = kept.row(there)
+    forget(kept)
+
+    assert findings(kept) == [("lost_object", key, False)]
+    assert kept.row(lost)["status"] == "stored"
+    assert findings(kept, "--repair") == [("lost_object", key, True)]
+
+    row = kept.row(lost)
+    assert (row["status"], row["storage_key"], row["bytes"], row["sha256"], row["attempts"]) == (
+        "pending", None, None, None, 0,
+    )  # fmt: skip
+    assert key in row["last_error"]
+    assert kept.noted() == [[lost]]
+    assert kept.row(there) == before
+
+
+def test_an_object_of_another_size_is_as_good_as_lost(kept_anywhere: Kept) -> None:
+    recording_id = kept_anywhere.keep("one")
+    kept_anywhere.change(recording_id, bytes=8)
+    key = kept_anywhere.row(recording_id)["storage_key"]
+
+    assert findings(kept_anywhere) == [("wrong_object", key, False)]
+    assert findings(kept_anywhere, "--repair") == [("wrong_object", key, True)]
+    assert kept_anywhere.row(recording_id)["status"] == "pending"
+
+
+def test_another_content_of_the_same_size_is_found_by_reading(kept_anywhere: Kept) -> None:
+    recording_id = kept_anywhere.keep("one")
+    kept_anywhere.change(recording_id, sha256=bytes(32))
+    key = kept_anywhere.row(recording_id)["storage_key"]
+
+    assert findings(kept_anywhere) == []
+    assert findings(kept_anywhere, "--deep") == [("wrong_object", key, False)]
+    assert findings(kept_anywhere, "--deep", "--repair") == [("wrong_object", key, True)]
+
+
+def test_a_row_that_does_not_know_of_its_object_is_told(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    recording_id = kept.load("one")
+    key = kept.put(recording_id, b"ID3 audio")
+    kept.change(recording_id, status="gone", last_error="gave up")
+
+    assert findings(kept) == [("lost_row", key, False)]
+    assert kept.row(recording_id)["status"] == "gone"
+    assert findings(kept, "--repair") == [("lost_row", key, True)]
+
+    row = kept.row(recording_id)
+    assert (row["status"], row["storage_key"], row["bytes"], row["sha256"], row["content_type"], row["last_error"]) == (
+        "stored", key, 9, "\\x" + hashlib.sha256(b"ID3 audio").hexdigest(), "audio/mpeg", None,
+    )  # fmt: skip
+    assert findings(kept, "--deep") == []
+    ((command, selection, affected),) = kept.product.query("SELECT command, selection, affected FROM cdr.audit")
+    assert (command, selection["repair"], affected) == ("recordings verify", True, 1)
+
+
+def test_a_row_that_is_missing_is_made(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    before = kept.row(recording_id := kept.keep("a-b-c"))
+    kept.product.run("DELETE FROM cdr.recordings WHERE recording_id = %s", recording_id)
+
+    assert findings(kept, "--repair") == [("lost_row", before["storage_key"], True)]
+
+    ((made,),) = kept.product.query("SELECT to_jsonb(r) FROM cdr.recordings AS r")
+    changed = {"recording_id", "attempts", "created_at", "updated_at", "pending_since", "content_type"}
+    assert {name: made[name] for name in made.keys() - changed} == {
+        name: before[name] for name in made.keys() - changed
+    }
+
+
+def test_an_object_that_is_named_for_its_content_is_found_too(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    recording_id = kept.load("one")
+    kept.put(recording_id, b"ID3 other", key="acme/2026/09/21/one-Queue.mp3")
+    key = kept.put(recording_id, b"ID3 audio")
+    assert key == content_key("acme/2026/09/21/one-Queue.mp3", hashlib.sha256(b"ID3 audio").digest())
+    kept.store._backend.delete("acme/2026/09/21/one-Queue.mp3")
+
+    assert findings(kept, "--repair") == [("lost_row", key, True)]
+    assert kept.row(recording_id)["storage_key"] == key
+
+
+def test_a_call_that_got_another_day_by_a_new_clock_rule_is_found_by_its_id(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    recording_id = kept.load("a-b")
+    key = kept.put(recording_id, b"ID3 audio")
+    kept.product.run("UPDATE cdr.cdrs SET started_at = started_at + interval '3 days'")
+    kept.product.run("UPDATE cdr.recordings SET started_at = started_at + interval '3 days'")
+
+    assert findings(kept, "--repair") == [("lost_row", key, True)]
+    assert kept.row(recording_id)["storage_key"] == key
+
+
+def test_an_object_of_no_call_is_told_and_left(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    recording_id = kept.load("one")
+    keys = [
+        kept.put(recording_id, b"ID3", key=recording_key("acme", datetime(2026, 9, 21, tzinfo=UTC), call_id, "Queue", "mp3"))
+        for call_id in ("nobody", "x" * 300)
+    ]  # fmt: skip
+    kept.product.run("UPDATE cdr.recordings SET status = 'gone'")
+
+    assert findings(kept, "--repair") == [("unowned_object", key, False) for key in sorted(keys)]
+    assert all(kept.store.find(key) for key in keys)
+    assert kept.row(recording_id)["status"] == "gone"
+
+
+def test_an_object_of_another_account_is_no_recording_of_this_one(kept: Kept) -> None:
+    key = kept.put(kept.load("one", "other"), b"ID3").replace("other/", "acme/")
+    kept.put(kept.load("unlike"), b"ID3", key=key)
+
+    assert ("unowned_object", key, False) in findings(kept, "--account", "acme")
+
+
+def test_legs_with_one_recording_are_all_told_of_it(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    same = {"record": "https://recordings.invalid/shared"}
+    legs = [kept.load("one", targetextension=extension, **same) for extension in ("SIP1", "SIP2")]
+    key = kept.put(legs[0], b"ID3 audio")
+
+    assert findings(kept, "--repair") == [("lost_row", key, True)] * 2
+    assert [kept.row(each)["storage_key"] for each in legs] == [key, key]
+
+
+def test_of_two_recordings_that_an_object_may_be_none_is_guessed(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    legs = [
+        kept.load("one", targetextension=extension, record=f"https://recordings.invalid/{extension}")
+        for extension in ("SIP1", "SIP2")
+    ]
+    key = kept.put(legs[0], b"ID3 audio")
+
+    assert findings(kept, "--repair") == [("unclear_object", key, False)]
+    assert [kept.row(each)["status"] for each in legs] == ["pending", "pending"]
+
+
+def test_an_object_that_was_replaced_by_a_better_one_is_told_and_harms_nothing(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    recording_id = kept.load("one")
+    old = kept.put(recording_id, b"ID3 old")
+    kept.mark(recording_id, kept.put(recording_id, b"ID3 new"), b"ID3 new")
+
+    assert findings(kept, "--repair") == [("surplus_object", old, False)]
+    assert kept.store.find(old) is not None
+
+
+def test_an_object_that_is_not_what_its_name_says_is_no_recording(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    recording_id = kept.load("one")
+    key = kept.put(recording_id, b"ID3 damaged", key=content_key("acme/2026/09/21/one-Queue.mp3", bytes(32)))
+
+    assert findings(kept, "--repair") == [("damaged_object", key, False)]
+    assert kept.row(recording_id)["status"] == "pending"
+
+
+def test_a_recording_that_nobody_fetches_is_queued_again(kept: Kept) -> None:
+    never, overdue, later = (kept.load(f"call{number}") for number in range(3))
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    kept.change(never, created_at=long_ago)
+    kept.change(overdue, next_attempt_at=long_ago, attempts=3)
+    kept.change(later, next_attempt_at=datetime.now(UTC) + timedelta(hours=2))
+    forget(kept)
+
+    assert findings(kept) == [("overdue", None, False)] * 2
+    assert findings(kept, "--repair") == [("overdue", None, True)] * 2
+    assert kept.noted() == [[never, overdue]]
+    assert kept.row(overdue)["attempts"] == 3
+
+
+def test_what_is_young_may_be_in_the_middle_of_being_stored(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_findings, "SETTLING_SECONDS", recording_days.SETTLING_SECONDS)
+    lost = kept.keep("one")
+    kept.change(lost, updated_at=datetime.now(UTC))
+    kept.store._backend.delete(kept.row(lost)["storage_key"])
+    kept.put(kept.load("two"), b"ID3")
+
+    assert findings(kept, "--repair") == []
+
+    kept.change(lost, updated_at=datetime.now(UTC) - timedelta(hours=2))
+    assert [kind for kind, _, _ in findings(kept, "--account", "acme")] == ["lost_object"]
+
+
+@pytest.mark.parametrize("by", ["account", "since", "until"])
+def test_only_what_is_asked_for_is_looked_at(kept_anywhere: Kept, by: str) -> None:
+    kept = kept_anywhere
+    lost_there = kept.keep(
+        "one", account="acme" if by != "account" else "other", time=TIME - (86_400 if by == "since" else 0)
+    )
+    lost_here = kept.keep("two", time=TIME - (86_400 if by == "until" else 0))
+    stranger_there = kept.row(lost_there)["storage_key"].replace("one", "stranger")
+    kept.put(lost_there, b"ID3", key=stranger_there)
+    keys = [kept.row(each)["storage_key"] for each in (lost_there, lost_here)]
+    for key in keys:
+        kept.store._backend.delete(key)
+    options = {
+        "account": ("--account", "acme"),
+        "since": ("--since", "2026-09-21T00:00:00Z"),
+        "until": ("--until", "2026-09-20T23:00:00Z"),
+    }
+
+    assert findings(kept, *options[by]) == [("lost_object", keys[1], False)]
+
+
+def test_days_come_in_the_order_of_the_keys_whatever_accounts_are_called(
+    kept_anywhere: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_days, "_PAGE_SIZE", 1)
+    kept = kept_anywhere
+    accounts = ["a", "a-b", "a.b", "A", "a_b", "a0", ".hidden"]
+    for account in accounts:
+        kept.keep("one", account=account)
+        kept.keep("two", account=account, time=TIME - 86_400)
+
+    assert findings(kept) == []
+    assert kept.cdr("verify").out == f"{2 * len(accounts)} rows and {2 * len(accounts)} objects compared\n"
+
+
+def test_a_recording_that_is_stored_while_it_looks_is_no_finding(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.keep("before")
+    recording_id = kept.load("meanwhile")
+    listing = type(kept.store).folders
+
+    def stored_meanwhile(store: Any, prefix: str = "") -> list[str]:
+        monkeypatch.setattr(type(kept.store), "folders", listing)
+        kept.mark(recording_id, kept.put(recording_id, b"ID3 new"), b"ID3 new")
+        return listing(store, prefix)
+
+    monkeypatch.setattr(type(kept.store), "folders", stored_meanwhile)
+    assert findings(kept) == []
+
+
+def test_a_row_that_changes_while_it_looks_is_not_mended(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording_id = kept.keep("one")
+    kept.keep("two")
+    key = kept.row(recording_id)["storage_key"]
+    kept.store._backend.delete(key)
+    listing: Callable[..., Any] = type(kept.store).objects
+
+    def fetched_again_meanwhile(store: Any, prefix: str) -> Any:
+        found = list(listing(store, prefix))
+        kept.put(recording_id, b"ID3 audio")
+        kept.change(recording_id, updated_at=datetime.now(UTC))
+        return found
+
+    monkeypatch.setattr(type(kept.store), "objects", fetched_again_meanwhile)
+    assert findings(kept, "--repair") == [("lost_object", key, False)]
+    assert kept.row(recording_id)["status"] == "stored"
+
+
+def test_an_empty_store_mends_nothing_because_it_may_be_the_wrong_one(kept_anywhere: Kept) -> None:
+    recording_id = kept_anywhere.keep("one")
+    kept_anywhere.store._backend.delete(kept_anywhere.row(recording_id)["storage_key"])
+    if isinstance(kept_anywhere.store._backend, FolderStore):
+        shutil.rmtree(kept_anywhere.store._backend._folder / "acme")
+
+    done = kept_anywhere.cdr("verify", "--repair")
+
+    assert done.exit_code == 1
+    assert "nothing was mended" in done.err
+    assert kept_anywhere.row(recording_id)["status"] == "stored"
+
+
+def test_people_are_shown_the_first_and_told_of_all(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdr.verify_recordings.ROWS_FOR_PEOPLE", 2)
+    monkeypatch.setattr("cdr.verify_recordings.PROGRESS_SECONDS", 0.0)
+    for number in range(3):
+        kept.put(kept.load(f"call{number}"), b"ID3")
+
+    done = kept.cdr("verify", "--repair")
+
+    assert done.exit_code == 0
+    assert done.out.splitlines() == [
+        "lost_row acme acme/2026/09/21/call0-Queue.mp3 3 bytes mended",
+        "lost_row acme acme/2026/09/21/call1-Queue.mp3 3 bytes mended",
+        "0 rows and 3 objects compared",
+        "3 lost_row, 3 of them mended: an object is there, and no row says so",
+    ]
+    assert done.err.splitlines() == [
+        "acme/2026/09/21: 0 rows, 3 objects so far",
+        "only the first 2 are shown; --json shows all",
+    ]
+
+
+def test_a_store_that_fails_in_between_ends_it(kept_in_bucket: Kept, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_in_bucket.keep("one")
+    listing = type(kept_in_bucket.store).folders
+
+    def failing(store: Any, prefix: str = "") -> list[str]:
+        s3.failing = "403 Forbidden" if prefix else None
+        return listing(store, prefix)
+
+    monkeypatch.setattr(type(kept_in_bucket.store), "folders", failing)
+    done = kept_in_bucket.cdr("verify")
+    assert done.exit_code == 1
+    assert "HTTP 403" in done.err
