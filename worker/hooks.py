@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedCdr:
-    """One CDR as its row in `cdr.cdrs` is at this moment, under the names of its columns; see docs/tables.md for each.
+    """One CDR as its row in `cdr.cdrs` is at this moment, under the names of its columns; see docs/enrichment.md for each.
 
     `identity` is the row's key in hex, the same for ever. Times are aware and in UTC, but for `provider_time`, which is the
     provider's wall clock and has no zone. Numbers within JSON columns are int or Decimal, to the digit. None is null.

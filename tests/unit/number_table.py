@@ -7,7 +7,7 @@ from pathlib import Path
 
 TABLE = Path(__file__).parent / "numbers.csv"
 # Rows whose expectation is a decision of this product's, or the provider's own example, and not a numbering plan's.
-OUR_RULE = "this product's rule: docs/tables.md"
+OUR_RULE = "this product's rule: docs/enrichment.md"
 PROVIDER = "the provider's specification and sample"
 
 
