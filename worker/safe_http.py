@@ -147,7 +147,8 @@ def _connected(
         # It is handed a socket and may open none itself: that would look the name up again, unchecked.
         connection.auto_open = 0
         if secure:
-            wire.sock = _tls().wrap_socket(wire.sock, server_hostname=host.rstrip("."))
+            with wire.cut_off(time.monotonic() + limits.head_seconds):
+                wire.sock = _tls().wrap_socket(wire.sock, server_hostname=host.rstrip("."))
         connection.sock = wire
         try:
             yield connection, wire

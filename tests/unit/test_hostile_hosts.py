@@ -271,6 +271,15 @@ def test_a_head_that_drips_is_cut_off_long_before_a_body_would_be(head: bytes) -
     assert time.monotonic() - began < 50
 
 
+def test_a_handshake_that_drips_is_cut_off_too() -> None:
+    limits = FetchLimits(max_bytes=10_000, read_seconds=5, head_seconds=0.2, total_seconds=100)
+    answer = (part for source in ([b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb"], drip(b"a", 0.02)) for part in source)
+    began = time.monotonic()
+    with server(answer) as (port, _), pytest.raises(RecordingNotReady, match="broke off"):
+        fetch(port, limits, "https")
+    assert time.monotonic() - began < 50
+
+
 def test_a_body_may_take_longer_than_a_head() -> None:
     def slow_body() -> Iterator[bytes]:
         yield HEAD + b"Content-Length: 8\r\n\r\n"
@@ -297,6 +306,6 @@ def test_a_long_body_with_little_beside_it_is_taken() -> None:
         assert len(fetch(port)) == 3_000_000
 
 
-def fetch(port: int, limits: FetchLimits = LIMITS) -> bytes:
-    with open_checked(f"http://127.0.0.1:{port}/", AddressGuard([LOOPBACK]), limits) as response:
+def fetch(port: int, limits: FetchLimits = LIMITS, scheme: str = "http") -> bytes:
+    with open_checked(f"{scheme}://127.0.0.1:{port}/", AddressGuard([LOOPBACK]), limits) as response:
         return b"".join(response.chunks)
