@@ -15,7 +15,7 @@ _ID_DIGITS = 32
 
 
 class HookCall(msgspec.Struct, frozen=True):
-    """Which hook is called with which CDR, `identity` in hex, because of which event, and for the how manieth time."""
+    """Which hook is called with which CDR, `identity` in hex, because of which event, and which try it is."""
 
     hook: str
     event_id: str
