@@ -70,7 +70,7 @@ class Batch:
                 elif isinstance(outcome, PutOff):
                     put_off.append((recording, outcome))
                 else:
-                    retries += self._record([(recording, outcome)])
+                    retries += self._record_one(recording, outcome)
         same = PutOff("the same address is being fetched", SAME_ADDRESS_SECONDS, "address")
         put_off += [(each, same) for each in self._take_over(waiting)]
         retries += self._record(_together(put_off))
@@ -94,6 +94,14 @@ class Batch:
         self._record([(by_id[row[0]], _as_stored(*row[1:])) for row in twins])
         taken_over = {row[0] for row in twins}
         return [each for each in recordings if each.recording_id not in taken_over]
+
+    def _record_one(self, recording: Recording, outcome: Outcome) -> list[Retry]:
+        """Write one outcome; one that PostgreSQL refuses is an error of ours, and costs this recording only."""
+        try:
+            return self._record([(recording, outcome)])
+        except RefusedByDatabase as error:
+            refused = Closed("failed", f"PostgreSQL refuses what came of it (SQLSTATE {error.sqlstate})")
+            return self._record([(recording, refused)])
 
     def _record(self, outcomes: Sequence[tuple[Recording, Outcome]]) -> list[Retry]:
         """Write outcomes into their rows, in one transaction; return when to try again what this run has to see to."""

@@ -70,19 +70,23 @@ class Visit:
         self._token = uuid4().hex
         self._addresses: list[str] = []
         self._places: dict[str, str] = {}
+        self._given_back: list[tuple[str, str]] = []
         self._guard = threading.Lock()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_ended, name="fetch leases", daemon=True)
+        self._is_over = False
+        self._awake = threading.Event()
+        self._thread = threading.Thread(target=self._keep_until_over, name="fetch leases", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._is_over = True
+        self._awake.set()
         self._thread.join()
         # What cannot be given back now runs out.
         with suppress(QueueUnavailable):
+            self._give_back()
             self._run(gate_scripts.UNLOCK, self._addresses, self._token)
 
     def lock(self, source_keys: Sequence[bytes]) -> set[bytes]:
@@ -110,7 +114,7 @@ class Visit:
             yield put_off
         finally:
             if put_off is None:
-                self._leave(host, member)
+                self._leave(member)
 
     def leave_alone(self, host: str, seconds: float) -> None:
         """Have nobody ask a host for so long, because it says so. A Redis that is away cannot be told."""
@@ -135,30 +139,44 @@ class Visit:
                 return PutOff(error, NO_PLACE_RETRY_SECONDS, host)
             time.sleep(random.uniform(*_ASK_AGAIN_SECONDS))  # noqa: S311 - so that not all ask at once
 
-    def _leave(self, host: str, member: str) -> None:
+    def _leave(self, member: str) -> None:
+        # Not here: what was fetched is written down even while Redis says nothing.
         with self._guard:
-            del self._places[member]
-        with suppress(QueueUnavailable), translated():
-            self._connection.zrem(places_key(host), member)
+            self._given_back.append((self._places.pop(member), member))
+        self._awake.set()
 
-    def _renew_until_ended(self) -> None:
-        while not self._ended.wait(RENEW_SECONDS):
+    def _keep_until_over(self) -> None:
+        """Give back what is given back, at once, and renew the rest in time.
+
+        Both in one thread, so that a place which is given back does not come to life again.
+        """
+        renew_at = time.monotonic() + RENEW_SECONDS
+        while not self._is_over:
+            self._awake.wait(max(0.0, renew_at - time.monotonic()))
+            self._awake.clear()
             try:
-                self.renew()
+                self._give_back()
+                if time.monotonic() >= renew_at:
+                    renew_at = time.monotonic() + RENEW_SECONDS
+                    self.renew()
             except QueueUnavailable as error:
                 # The fetches go on: at worst one is made twice, which stores once.
                 _log.warning("fetches not renewed", error=str(error))
+
+    def _give_back(self) -> None:
+        with self._guard:
+            given_back, self._given_back = self._given_back, []
+        for host, member in given_back:
+            with translated():
+                self._connection.zrem(places_key(host), member)
 
     def renew(self) -> None:
         """Renew all that is held; raises QueueUnavailable."""
         with self._guard:
             addresses, places = list(self._addresses), dict(self._places)
-            # A place that is given back meanwhile must not come to life again.
-            if places:
-                keys = [places_key(host) for host in places.values()]
-                self._run(gate_scripts.RENEW_PLACES, keys, LEASE_SECONDS, *places)
-        if addresses:
-            self._run(gate_scripts.RENEW_LOCKS, addresses, self._token, int(LEASE_SECONDS * 1000))
+        keys = [places_key(host) for host in places.values()]
+        self._run(gate_scripts.RENEW_PLACES, keys, LEASE_SECONDS, *places)
+        self._run(gate_scripts.RENEW_LOCKS, addresses, self._token, int(LEASE_SECONDS * 1000))
 
     def _run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
         if not keys:

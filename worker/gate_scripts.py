@@ -40,11 +40,13 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1
 return 1
 """
 
-# KEYS: addresses. ARGV: who fetches them, milliseconds of a lease. Returns for each 1 when it is ours.
+# KEYS: addresses. ARGV: who fetches them, milliseconds of a lease. Returns for each 1 when it is ours, as it may be already
+# when the answer was lost on its way.
 LOCK = """
 local mine = {}
 for place, key in ipairs(KEYS) do
-    mine[place] = redis.call('SET', key, ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+    local taken = redis.call('SET', key, ARGV[1], 'NX', 'PX', ARGV[2]) or redis.call('GET', key) == ARGV[1]
+    mine[place] = taken and 1 or 0
 end
 return mine
 """

@@ -18,7 +18,6 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
 from common.errors import RecordingNotReady, RecordingRefused
-from common.host_list import normalised
 from worker.address_guard import AddressGuard, shown
 from worker.bounded_wire import Wire
 
@@ -81,7 +80,7 @@ def open_checked(url: str, guard: AddressGuard, limits: FetchLimits) -> Iterator
 def host_of(url: str, guard: AddressGuard) -> str:
     """Name the host that an address leads to, with its port where that is none of the web's; raises RecordingRefused."""
     target = _checked(url, guard)
-    host = normalised(target.host or "")
+    host = shown(target.host or "")
     return host if target.port in {None, *_DEFAULT_PORT.values()} else f"{host}:{target.port}"
 
 
@@ -148,7 +147,8 @@ def _connected(
         # It is handed a socket and may open none itself: that would look the name up again, unchecked.
         connection.auto_open = 0
         if secure:
-            wire.sock = _tls().wrap_socket(wire.sock, server_hostname=host.rstrip("."))
+            with wire.cut_off(time.monotonic() + limits.head_seconds):
+                wire.sock = _tls().wrap_socket(wire.sock, server_hostname=host.rstrip("."))
         connection.sock = wire
         try:
             yield connection, wire

@@ -39,12 +39,12 @@ def requeue_strays(database: Database, connection: RedisClient) -> int:
             return 0
     total, ends_at = 0, time.monotonic() + PASS_SECONDS
     values = {"overdue_seconds": OVERDUE_SECONDS, "failed_ids": failed_ids, "limit": _AT_ONCE}
-    while time.monotonic() < ends_at:
+    while True:
         with database.transaction(FOLDING) as cursor:
             row = cursor.execute(statement("worker", "requeue_strays"), values).fetchone()
-        if row is None:
+        total += row[0] if row else 0
+        if row is None or time.monotonic() >= ends_at:
             break
-        total += row[0]
     if total:
         _log.warning("recordings were in no queue", count=total)
     return total

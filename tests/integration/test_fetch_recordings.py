@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from loading import execute
 from recording_host import SIGNATURE, Host, Page, Rows, host, rows, wav
 
 from cdr.ports import free_port
@@ -430,6 +431,29 @@ def test_a_host_that_is_not_listed_is_refused_without_a_request(host: Host, rows
         ("refused", "evil.invalid is not in CDR_RECORDING_HOSTS"),
     ]
     assert asked == []
+
+
+def test_a_redirect_to_what_no_row_can_hold_is_refused_like_any_other(host: Host, rows: Rows, run: Run) -> None:
+    host.pages["/odd"] = lambda page: page.answer(302, Location="http://evil\0\x1b[2J.invalid\x85/")
+    odd, good = rows.add(host.url("/odd")), rows.add(host.url("/audio"))
+
+    assert run(odd, good) == []
+
+    assert (rows.get(odd)["status"], rows.get(good)["status"]) == ("refused", "stored")
+    assert rows.get(odd)["last_error"].isprintable()
+
+
+def test_what_postgresql_refuses_of_one_recording_costs_no_other(
+    host: Host, rows: Rows, run: Run, database_url: str
+) -> None:
+    host.pages["/mp3"] = lambda page: page.answer(200, MP3)
+    execute(database_url, "ALTER TABLE cdr.recordings ADD CONSTRAINT odd CHECK (codec <> 'pcm')")
+    odd, good = rows.add(host.url("/audio")), rows.add(host.url("/mp3"))
+
+    assert run(odd, good) == []
+
+    assert (rows.get(odd)["status"], rows.get(good)["status"]) == ("failed", "stored")
+    assert rows.get(odd)["last_error"] == "PostgreSQL refuses what came of it (SQLSTATE 23514)"
 
 
 def test_after_the_last_attempt_it_is_gone(host: Host, rows: Rows, run: Run) -> None:

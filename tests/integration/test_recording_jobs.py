@@ -82,6 +82,27 @@ def test_a_recording_that_is_not_there_waits_as_long_as_the_setting_says(
     assert (rows.get(recording_id)["status"], waiting(connection)) == ("gone", [])
 
 
+@pytest.mark.parametrize(("hosts", "status"), [("provider", "refused"), ("localhost", "stored"), ("open", "stored")])
+def test_a_name_that_leads_to_an_allowed_network_has_to_be_listed(
+    connection: redis.Redis, host: Host, rows: Rows, monkeypatch: pytest.MonkeyPatch, hosts: str, status: str
+) -> None:
+    monkeypatch.setenv("CDR_RECORDING_HOSTS", hosts)
+    monkeypatch.setenv("CDR_RECORDING_ALLOW_NETWORKS", "127.0.0.1/32,::1/128")
+    recording_id = rows.add(f"http://localhost:{host.server_port}/audio")
+    run(connection, recording_id)
+    assert rows.get(recording_id)["status"] == status
+
+
+def test_all_recorders_keep_to_the_setting_of_places_at_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDR_RECORDING_PER_HOST", "1")
+    gate = context.current().recordings.gate
+    with gate.visit() as visit, visit.place("audio.invalid") as first:
+        assert first is None
+        visit._place_wait_seconds = 0
+        with visit.place("audio.invalid") as second:
+            assert second is not None
+
+
 def test_a_crash_between_the_row_and_redis_neither_loses_nor_doubles_a_retry(
     connection: redis.Redis, host: Host, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,15 @@ def test_all_that_a_redis_has_lost_comes_back(
     assert requeue_strays(database, connection) == 0
 
 
+def test_a_pass_takes_only_so_long(
+    database: Database, connection: redis.Redis, stray: int, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stray_recordings, "PASS_SECONDS", 0)
+    monkeypatch.setattr(stray_recordings, "_AT_ONCE", 1)
+    rows.touch(rows.add("http://audio.invalid/2.mp3"), datetime.now(UTC) - LONG_AGO)
+    assert [requeue_strays(database, connection) for _ in range(3)] == [1, 1, 0]
+
+
 @pytest.mark.parametrize("column", ["created_at", "next_attempt_at"])
 def test_what_is_not_overdue_for_long_is_left(
     database: Database, connection: redis.Redis, stray: int, rows: Rows, column: str

@@ -19,8 +19,8 @@ from test_safe_http import LOOPBACK, drip, server
 
 from common.errors import RecordingNotReady, RecordingRefused
 from common.host_list import HostList
+from worker import bounded_wire
 from worker.address_guard import AddressGuard, is_public
-from worker.bounded_wire import FRAMING_BYTES
 from worker.safe_http import FetchLimits, open_checked
 
 LIMITS = FetchLimits(max_bytes=4_000_000, connect_seconds=1, read_seconds=5, total_seconds=30)
@@ -234,7 +234,8 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize(("begin", "again"), ENDLESS.values(), ids=ENDLESS.keys())
-def test_what_comes_beside_the_body_has_an_end(begin: bytes, again: bytes) -> None:
+def test_what_comes_beside_the_body_has_an_end(begin: bytes, again: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_wire, "FRAMING_BYTES", 100_000)
     sent = [0]
 
     def endless() -> Iterator[bytes]:
@@ -246,7 +247,7 @@ def test_what_comes_beside_the_body_has_an_end(begin: bytes, again: bytes) -> No
 
     with server(endless()) as (port, _), pytest.raises(RecordingRefused, match="beside its body"):
         fetch(port)
-    assert sent[0] < 16 * FRAMING_BYTES
+    assert sent[0] < 16_000_000
 
 
 @pytest.mark.parametrize("again", [b"X: 1\r\n", b"x" * 1000, b" folded\r\n"])
@@ -267,6 +268,15 @@ def test_a_head_that_drips_is_cut_off_long_before_a_body_would_be(head: bytes) -
     began = time.monotonic()
     with server(answer) as (port, _), pytest.raises(RecordingNotReady):
         fetch(port, limits)
+    assert time.monotonic() - began < 50
+
+
+def test_a_handshake_that_drips_is_cut_off_too() -> None:
+    limits = FetchLimits(max_bytes=10_000, read_seconds=5, head_seconds=0.2, total_seconds=100)
+    answer = (part for source in ([b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb"], drip(b"a", 0.02)) for part in source)
+    began = time.monotonic()
+    with server(answer) as (port, _), pytest.raises(RecordingNotReady, match="broke off"):
+        fetch(port, limits, "https")
     assert time.monotonic() - began < 50
 
 
@@ -296,6 +306,6 @@ def test_a_long_body_with_little_beside_it_is_taken() -> None:
         assert len(fetch(port)) == 3_000_000
 
 
-def fetch(port: int, limits: FetchLimits = LIMITS) -> bytes:
-    with open_checked(f"http://127.0.0.1:{port}/", AddressGuard([LOOPBACK]), limits) as response:
+def fetch(port: int, limits: FetchLimits = LIMITS, scheme: str = "http") -> bytes:
+    with open_checked(f"{scheme}://127.0.0.1:{port}/", AddressGuard([LOOPBACK]), limits) as response:
         return b"".join(response.chunks)
