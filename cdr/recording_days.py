@@ -13,8 +13,8 @@ from worker.recording_backend import FoundObject
 from worker.recording_key import key_part
 from worker.recording_store import RecordingStore
 
-# Without an index on keys each page reads the table once, so there are few; a page of rows takes some ten megabytes.
-_PAGE_SIZE = 20_000
+# Without an index on keys each page reads the table once, so there are few; a page takes some 70 MB.
+_PAGE_SIZE = 50_000
 # What is younger than this may be in the middle of being fetched or stored.
 SETTLING_SECONDS = 3600.0
 
@@ -56,7 +56,7 @@ class Span:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredRow:
     """A row that says that an object is stored; `is_settled` when it has said so for a while."""
 

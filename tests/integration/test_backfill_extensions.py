@@ -243,6 +243,16 @@ def test_merging_takes_no_name_away_that_was_filled_in(product: Product, loader:
     assert product.query("SELECT delivery_count, price_agorot FROM cdr.cdrs") == [(2, 7)]
 
 
+def test_a_worker_that_does_not_know_the_name_yet_takes_none_away(product: Product, loader: Loader) -> None:
+    loader.load([delivery(coded("a", callerextension="AAAA"))])
+    learn(product.database_url, "Dana", 5)
+    product.cdr("extensions", "backfill", "--all")
+
+    loader.load([delivery(coded("a", callerextension="AAAA", price=7), received=5)])
+
+    assert names(product.database_url) == {"a": ("Dana", "Dana")}
+
+
 def start(url: str, steps: int) -> subprocess.Popen[str]:
     """Start a backfill as a process of its own, in steps of so many rows."""
     code = (

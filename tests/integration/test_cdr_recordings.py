@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from kept_recordings import Kept, kept, product
 from loading import TIME
@@ -173,24 +175,28 @@ def test_a_retry_keeps_to_its_rate(kept: Kept, monkeypatch: pytest.MonkeyPatch) 
     assert [round(each) for each in slept] == [0, 1, 2, 2]
 
 
-def test_retries_beside_each_other_note_each_recording_once(kept: Kept) -> None:
-    ids = [kept.load(f"call{number}") for number in range(40)]
-    for recording_id in ids:
-        kept.change(recording_id, status="gone")
+def test_of_two_retries_of_a_recording_only_the_first_notes_it(kept: Kept) -> None:
+    kept.change(kept.load("call"), status="gone")
     forget_the_outbox(kept)
+    counts: list[int] = []
 
     def retry() -> None:
-        database = Database(kept.product.database_url, "test")
-        retry_recordings(database, RecordingFilter(), rate=100_000)
+        database = Database(kept.product.database_url, "second retry")
+        counts.append(retry_recordings(database, RecordingFilter()))
         database.close()
 
-    threads = [threading.Thread(target=retry) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    second = threading.Thread(target=retry)
+    with psycopg.connect(kept.product.database_url) as first:
+        first.execute("UPDATE cdr.recordings SET status = 'pending', next_attempt_at = now()")
+        second.start()
+        while not kept.product.query(
+            "SELECT FROM pg_stat_activity WHERE application_name = 'second retry' AND wait_event_type = 'Lock'"
+        ):
+            time.sleep(0.01)
+    second.join()
 
-    assert sorted(each for entry in kept.noted() for each in entry) == ids
+    assert counts == [0]
+    assert kept.noted() == []
 
 
 def test_the_path_of_a_recording_is_that_of_its_object(kept: Kept, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,29 @@ def test_a_folder_that_cannot_be_made_stops_the_process(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="CDR_RECORDINGS_URL"):
         RecordingStore((tmp_path / "file" / "store").as_uri())
+
+
+FULL_DISK = """
+import resource, sys
+from common.errors import Transient
+from worker.recording_store import RecordingStore
+store = RecordingStore(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    with store.staged(iter([bytes(700_000)] * 3)):
+        sys.exit("it was staged")
+except Transient as error:
+    print(error)
+"""
+
+
+def test_a_file_that_cannot_be_written_to_its_end_is_a_passing_trouble_and_leaves_nothing(folder: Path) -> None:
+    command = [sys.executable, "-c", FULL_DISK, folder.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a recording cannot be staged: OSError: " in done.stdout
+    assert files(folder) == {}
 
 
 def test_links_and_other_folders_are_no_recordings(store: RecordingStore, folder: Path) -> None:

@@ -243,3 +243,6 @@ def test_an_object_that_somebody_else_put_there_is_read_to_compare(s3: S3, s3_bu
 
     assert put(store, KEY, [b"abc"]).key == KEY
     assert put(store, KEY, [b"abd"]).key == content_key(KEY, sha256(b"abd"))
+    reads = [method for method, _ in s3.requests].count("GET")
+    assert put(store, KEY, [b"longer"]).key == content_key(KEY, sha256(b"longer"))
+    assert [method for method, _ in s3.requests].count("GET") == reads

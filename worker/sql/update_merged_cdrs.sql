@@ -26,8 +26,9 @@ WITH updated AS (
         did_e164 = folded.did_e164,
         acd_queue_id = folded.acd_queue_id,
         acd_queue_name = folded.acd_queue_name,
-        caller_extension_name = folded.caller_extension_name,
-        answering_extension_name = folded.answering_extension_name,
+        -- A backfill may have found a name that this worker's directory does not have yet; the codes are the same.
+        caller_extension_name = coalesce(folded.caller_extension_name, known.caller_extension_name),
+        answering_extension_name = coalesce(folded.answering_extension_name, known.answering_extension_name),
         agent_code = folded.agent_code,
         agent_name = folded.agent_name,
         price_agorot = folded.price_agorot,
