@@ -13,8 +13,8 @@ from worker.recording_backend import FoundObject
 from worker.recording_key import key_part
 from worker.recording_store import RecordingStore
 
-# Without an index on keys each page reads the table once, so there are few; a page takes some 70 MB.
-_PAGE_SIZE = 50_000
+# A page takes some 15 MB.
+_PAGE_SIZE = 10_000
 # What is younger than this may be in the middle of being fetched or stored.
 SETTLING_SECONDS = 3600.0
 
