@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -36,14 +35,13 @@ _NEVER: tuple[Network, ...] = (
 )
 
 
-# No host's name is longer, or holds anything else: whoever sends one does not fill our rows with it, and no column takes NUL.
+# No host's name is longer; whoever sends a longer one does not fill our rows with it.
 _LONGEST_NAME = 253
-_NOT_PLAIN = re.compile(r"[^\x21-\x7e]")
 
 
 def shown(host: str) -> str:
     """Return a host as messages and keys name it."""
-    return _NOT_PLAIN.sub("?", normalised(host)[:_LONGEST_NAME])
+    return normalised(host)[:_LONGEST_NAME]
 
 
 def is_public(address: Address) -> bool:

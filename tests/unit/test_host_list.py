@@ -153,3 +153,9 @@ def test_an_address_within_an_allowed_network_need_not_be_listed_and_a_name_must
     for url in ("http://localhost/1.mp3?X-Amz-Signature=secret", "http://2130706433/1.mp3", "http://0x7f.1/1.mp3"):
         with pytest.raises(RecordingRefused, match=r"^[a-z0-9.]+ is not in CDR_RECORDING_HOSTS$"):
             host_of(url, guard)
+
+
+def test_a_name_that_is_longer_than_names_are_is_told_in_part() -> None:
+    with pytest.raises(RecordingRefused) as refused:
+        host_of("http://" + "a." * 5000 + "invalid/", AddressGuard())
+    assert len(str(refused.value)) < 300
