@@ -114,6 +114,17 @@ def _quarantine(server: Server) -> Finding:
     return ok("nothing kept that was no CDR")
 
 
+def _recordings(server: Server) -> Finding:
+    count, example = server.row(statement("cdr", "read_unfetched_recordings"))
+    if count:
+        more = "+" if count >= _COUNTED_UP_TO else ""
+        return warning(
+            f"{count:,}{more} of the last day were refused or failed, one of them: {example}",
+            "look: cdr recordings list --status refused; after the mend: cdr recordings retry --status refused",
+        )
+    return ok("none of the last day was refused or failed")
+
+
 def _scheduler(server: Server) -> Finding:
     # A session of the scheduler asks for work several times a second; of another role's session the time is hidden.
     [alive] = server.row(
@@ -139,6 +150,7 @@ SCHEMA: Section[Server] = Section(
         "schema.default_partition": _default_partition,
         "schema.outbox": _outbox,
         "schema.time_rule": _time_rule,
+        "schema.recordings": _recordings,
         "quarantine.kept": _quarantine,
         "scheduler.alive": _scheduler,
     },

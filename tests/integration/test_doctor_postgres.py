@@ -234,6 +234,18 @@ def test_a_body_that_was_no_cdr_waits_for_a_person(here: Here) -> None:
     assert faults(here) == {}
 
 
+def test_recordings_that_were_refused_today_are_told_with_a_reason(here: Here) -> None:
+    here.product.run(
+        "INSERT INTO cdr.recordings (identity, provider_time, account, call_id, started_at, source_url, source_key,"
+        " status, last_error) VALUES ('x', '2026-01-01', 'a', 'c', now(), 'http://other.invalid/x?y', 'x', 'refused',"
+        " 'other.invalid is not in CDR_RECORDING_HOSTS')"
+    )
+    assert faults(here) == {"schema.recordings": "warning"}
+    assert "other.invalid is not in CDR_RECORDING_HOSTS" in here.findings()["schema.recordings"]["detail"]
+    here.product.run("UPDATE cdr.recordings SET updated_at = now() - interval '2 days'")
+    assert faults(here) == {}
+
+
 def test_a_table_that_another_session_holds_does_not_hold_up_the_doctor(here: Here) -> None:
     with psycopg.connect(here.product.database_url) as other:
         other.execute("LOCK TABLE cdr.outbox IN ACCESS EXCLUSIVE MODE")
