@@ -137,13 +137,13 @@ class CdrJob(Job):
 
     def __init__(self, id: str | None = None, connection: Any = None, serializer: Any = None) -> None:  # noqa: A002, ARG002 - RQ's names
         super().__init__(id, connection=connection, serializer=JobSerializer)
-        # How many CDRs it says that it carries, 0 when it is no load job; how many workers died with it.
-        self.cdrs = 0
+        # How many CDRs or recordings it says that it carries, 0 for one that is done by itself; how many workers died with it.
+        self.size = 0
         self.deaths = 0
 
     def restore(self, raw_data: dict[bytes, bytes]) -> Any:
         """Take what we need of what Redis holds; raises whatever RQ does for a value that nobody can read."""
-        self.cdrs = _count(raw_data.get(b"cdrs"))
+        self.size = _count(raw_data.get(b"cdrs"))
         self.deaths = _count(raw_data.get(b"deaths"))
         super().restore({name: value for name, value in raw_data.items() if name in _FIELDS})
         self.timeout, self.result_ttl, self.failure_ttl = NO_TIMEOUT, RESULT_TTL_SECONDS, KEEP_FOR_EVER
@@ -265,13 +265,18 @@ class NewJob:
             "timeout": NO_TIMEOUT,
             "result_ttl": RESULT_TTL_SECONDS,
             "failure_ttl": KEEP_FOR_EVER,
-            # Not RQ's: how many CDRs a load job carries, so that a worker knows how many such jobs make a transaction.
+            # Not RQ's: how many CDRs or recordings it carries, so that a worker knows how many such jobs it does at once. The name
+            # is from when there were CDRs only.
             **({"cdrs": len(self.arguments[0])} if self._is_batch else {}),
         }
 
     @property
     def _is_batch(self) -> bool:
-        return self.function == LOAD_CDRS and bool(self.arguments) and isinstance(self.arguments[0], list)
+        return (
+            self.function in {LOAD_CDRS, FETCH_RECORDINGS}
+            and bool(self.arguments)
+            and isinstance(self.arguments[0], list)
+        )
 
 
 def read_call(data: bytes) -> tuple[str, list[Any]]:

@@ -39,8 +39,8 @@ local function to_failed(id, now, meta, failed_seconds)
 end
 """
 
-# ARGV: token, seconds of a lease, the job that RQ took, room for CDRs, most jobs. From the head of the queue it takes along
-# what says how many CDRs it carries, and what no worker has died of. A job that was put back meanwhile, or of which
+# ARGV: token, seconds of a lease, the job that RQ took, room for CDRs or recordings, most jobs. From the head of the queue it takes
+# along what says how many it carries, and what no worker has died of. A job that was put back meanwhile, or of which
 # another holds a second copy, is none of ours.
 TAKE = (
     PLACES
@@ -52,12 +52,12 @@ while room > 0 and #ids < tonumber(ARGV[5]) do
     local id = redis.call('LINDEX', waiting, 0)
     if not id or string.find(id, '[^%w_-]') then break end
     local fields = redis.pcall('HMGET', 'rq:job:' .. id, 'cdrs', 'deaths')
-    local cdrs = fields[1] and string.match(fields[1], '^%d+$') and tonumber(fields[1])
-    if not cdrs or fields[2] or cdrs > room then break end
+    local size = fields[1] and string.match(fields[1], '^%d+$') and tonumber(fields[1])
+    if not size or fields[2] or size > room then break end
     redis.call('LPOP', waiting)
     if not known[id] then ids[#ids + 1] = id end
     known[id] = true
-    room = room - cdrs
+    room = room - size
 end
 local now, ours, leased, held = seconds(), {}, {}, {}
 for place, ends in ipairs(redis.call('ZMSCORE', leases, unpack(ids))) do

@@ -66,7 +66,7 @@ class Hold:
         self._queue = queue
 
     def take(self, job_id: str, room: int) -> list[str]:
-        """Take hold of the job that RQ has just taken, and of load jobs behind it with up to `room` CDRs."""
+        """Take hold of the job that RQ has just taken, and of jobs behind it that carry up to `room` CDRs or recordings."""
         found = self._run(hold_scripts.TAKE, LEASE_SECONDS, job_id, room, MAX_JOBS)
         self.job_ids = [each.decode() for each in found]
         return list(self.job_ids)

@@ -94,7 +94,15 @@ def keep_bodies(version: int, batch: list[Any]) -> None:
 
 def fetch_recordings(version: int, recording_ids: list[int]) -> None:
     """Fetch recordings into the store; those that are not there yet are scheduled again."""
-    _check(version)
+    fetch_batches([(version, recording_ids)])
+
+
+def fetch_batches(payloads: list[tuple[int, list[int]]]) -> None:
+    """Fetch the recordings of several jobs, given by their arguments, side by side."""
+    recording_ids: list[int] = []
+    for version, some in payloads:
+        _check(version)
+        recording_ids += some
     here = context.current()
     schedule_recordings(here.redis, here.recordings.fetch(recording_ids))
 

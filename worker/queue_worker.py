@@ -15,13 +15,14 @@ from rq.worker.base import WorkerStatus
 from rq.worker_registration import register
 
 from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnavailable, Transient
-from common.job_queue import LOAD_CDRS, CdrJob, CdrQueue, JobSerializer
+from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, CdrJob, CdrQueue, JobSerializer
 from common.redis_client import RedisClient, translated
 from worker.holds import MAX_CDRS, Hold
 from worker.job_failure import describe, result_record
-from worker.jobs import load_batches
+from worker.jobs import fetch_batches, load_batches
 from worker.leases import Renewal
 from worker.less_of_rq import LessOfRq
+from worker.outbox import RECORDINGS_A_JOB
 from worker.split_jobs import split_if_deadly
 
 # A worker that has said nothing for so long is dead to `cdr status` and `rq info`.
@@ -33,6 +34,8 @@ LISTEN_SECONDS = 1
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 3.0
 _STEP_SECONDS = 0.25
+# How many CDRs or recordings are done at once, be it that they come in many jobs.
+MOST_TOGETHER = {CDRS: MAX_CDRS, RECORDINGS: RECORDINGS_A_JOB}
 
 _log = structlog.get_logger("worker.queue_worker")
 
@@ -146,7 +149,7 @@ class CdrWorker(LessOfRq):
     # What becomes of a job.
 
     def execute_job(self, job: Any, queue: Queue) -> None:
-        """Run a job, and with a load job those behind it; when it could not be done for now, pause before the next."""
+        """Run a job, and with it those behind it that can be done at once; when it could not be done for now, pause before the next."""
         self._setback = None
         hold = Hold(self.connection, queue.name)
         try:
@@ -161,10 +164,10 @@ class CdrWorker(LessOfRq):
             self._pause(self._setback)
 
     def _run(self, hold: Hold, job: CdrJob, queue: Queue) -> None:
-        room = MAX_CDRS - job.cdrs if job.cdrs and not job.deaths else 0
+        room = MOST_TOGETHER.get(queue.name, 0) - job.size if job.size and not job.deaths else 0
         try:
             jobs = self._read(hold, job, hold.take(job.id, room))
-            if jobs and not self._load_together(hold, jobs):
+            if jobs and not self._do_together(hold, jobs):
                 self._run_alone(hold, jobs, queue)
         except (StopRequested, SystemExit, KeyboardInterrupt):
             # A second signal to stop: nobody has to wait for the leases to run out.
@@ -198,19 +201,23 @@ class CdrWorker(LessOfRq):
         hold.put_back(sorted(broken))
         return [job for job in (first, *others) if job.id in job_ids and job.id not in broken]
 
-    def _load_together(self, hold: Hold, jobs: list[CdrJob]) -> bool:
-        """Load the batches of all jobs in one transaction; tell whether they are done with for now.
+    def _do_together(self, hold: Hold, jobs: list[CdrJob]) -> bool:
+        """Load the batches of all jobs in one transaction, or fetch their recordings side by side.
 
-        They are not when one of them cannot be loaded: which one, and why, shows when each is run alone.
+        Tell whether they are done with for now. They are not when one of them cannot be: which one, and why, shows when each is run alone.
         """
         job_ids = [job.id for job in jobs]
-        if not jobs[0].cdrs or jobs[0].deaths:
+        if not jobs[0].size or jobs[0].deaths:
             return False
         try:
-            if any(job.func_name != LOAD_CDRS for job in jobs):
-                return False
+            functions = {job.func_name for job in jobs}
             payloads: list[Any] = [job.args for job in jobs]
-            load_batches(payloads)
+            if functions == {LOAD_CDRS}:
+                load_batches(payloads)
+            elif functions == {FETCH_RECORDINGS}:
+                fetch_batches(payloads)
+            else:
+                return False
         except NewerPayload:
             # It goes to the end of the queue, and the others need not wait for it.
             return False

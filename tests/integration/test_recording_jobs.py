@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 from loading import execute, select
-from recording_host import Host, Rows, host, rows
+from recording_host import Host, Page, Rows, host, rows, wav
 
 from cdr.ports import free_port
 from common.errors import QueueUnavailable
@@ -19,6 +20,7 @@ from common.job_queue import RECORDINGS, job_key, queue_key, scheduled_key
 from common.log_setup import set_up_logging
 from common.postgres import Database
 from worker import context, fetch_recording, jobs
+from worker.fetch_batch import MAX_SIDE_BY_SIDE
 from worker.outbox import enqueue, recording_job
 from worker.queue_worker import CdrWorker
 from worker.scheduled_jobs import move_due_jobs
@@ -146,6 +148,26 @@ def test_two_jobs_for_a_recording_become_one(connection: redis.Redis, host: Host
     run(connection)
     assert rows.get(recording_id)["attempts"] == 2
     assert [job for job, _ in waiting(connection)] == due_later[1:]
+
+
+def test_recordings_of_many_jobs_are_fetched_side_by_side(connection: redis.Redis, host: Host, rows: Rows) -> None:
+    # As a quiet line makes them: a call ends, and its recording has a job to itself.
+    together = threading.Barrier(MAX_SIDE_BY_SIDE)
+
+    def page_of_all(page: Page) -> None:
+        together.wait(timeout=20)
+        page.answer(200, wav())
+
+    recording_ids = []
+    for number in range(MAX_SIDE_BY_SIDE + 1):
+        host.pages[f"/{number}"] = page_of_all if number < MAX_SIDE_BY_SIDE else host.pages["/audio"]
+        recording_ids.append(rows.add(host.url(f"/{number}"), call_id=f"call-{number}"))
+        enqueue(connection, [recording_job([recording_ids[-1]], f"job-{number}")])
+
+    run(connection)
+
+    assert [rows.get(each)["status"] for each in recording_ids] == ["stored"] * MAX_SIDE_BY_SIDE + ["pending"]
+    assert connection.lrange(queue_key(RECORDINGS), 0, -1) == [f"job-{MAX_SIDE_BY_SIDE}".encode()]
 
 
 def test_the_scheduler_looks_for_strays(redis_url: str, database_url: str, rows: Rows) -> None:
