@@ -125,10 +125,12 @@ def post(server: Served, times: int = 1) -> None:
 
 
 def drip() -> Iterator[bytes]:
-    """Never come to the end of the first line."""
-    while True:
+    """Answer that all is well, one byte after the other for ten seconds."""
+    yield b"HTTP/1.1"
+    for _ in range(200):
         time.sleep(0.05)
-        yield b"x"
+        yield b" "
+    yield b"200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 def answer(status: str, *headers: str, body: bytes = b"") -> bytes:
@@ -316,7 +318,8 @@ def test_no_failure_and_no_log_line_tells_more_of_the_address_than_its_host(capl
         for _ in answers:
             with pytest.raises(WebhookFailed) as raised:
                 receiver.post(b"{}", {})
-            assert OF_THE_ADDRESS not in f"{raised.value} {raised.value.__cause__!r}"
+            assert OF_THE_ADDRESS not in str(raised.value)
+            assert raised.value.__cause__ is None
             assert raised.value.__suppress_context__ or raised.value.__context__ is None
     assert OF_THE_ADDRESS not in caplog.text
 
