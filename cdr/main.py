@@ -9,9 +9,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from cdr import accounts, clock, extensions, failed, quarantine, recordings
+from cdr import accounts, failed, quarantine
+from cdr.clock import command as clock
+from cdr.extensions import command as extensions
 from cdr.options import Json
 from cdr.printing import print_line, print_warning
+from cdr.recordings import command as recordings
 from common.errors import CdrError, ConfigurationError
 from common.job_queue import QUEUES
 from common.log_setup import set_up_logging

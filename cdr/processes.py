@@ -115,7 +115,7 @@ def run_worker(queue: str) -> int:
 
 def _require_store(settings: RecordingSettings) -> None:
     """Raise ConfigurationError when there is no such store for certain; one that does not answer is waited for."""
-    from worker.recording_store import RecordingStore
+    from worker.recordings.recording_store import RecordingStore
 
     try:
         RecordingStore(settings.recordings_url).require()

@@ -21,7 +21,7 @@ from worker.hook_functions import Hook, import_hooks
 from worker.pipeline import Knowledge
 
 if TYPE_CHECKING:
-    from worker.fetch_batch import Batch
+    from worker.recordings.fetch_batch import Batch
 
 
 class Context:
@@ -46,12 +46,12 @@ class Context:
     @cached_property
     def recordings(self) -> Batch:
         """What fetches recordings; only the recorder needs its settings and libraries."""
-        from worker.address_guard import AddressGuard
-        from worker.fetch_batch import Batch
-        from worker.fetch_gate import FetchGate
-        from worker.fetch_recording import Fetcher
-        from worker.recording_store import RecordingStore
-        from worker.safe_http import FetchLimits
+        from worker.recordings.address_guard import AddressGuard
+        from worker.recordings.fetch_batch import Batch
+        from worker.recordings.fetch_gate import FetchGate
+        from worker.recordings.fetch_recording import Fetcher
+        from worker.recordings.recording_store import RecordingStore
+        from worker.recordings.safe_http import FetchLimits
 
         settings = load(RecordingSettings)
         fetcher = Fetcher(

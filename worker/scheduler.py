@@ -21,8 +21,8 @@ from common.postgres import Database
 from common.redis_client import RedisClient
 from worker.orphans import OrphanFinder
 from worker.outbox import work_off
+from worker.recordings.stray_recordings import requeue_strays
 from worker.scheduled_jobs import move_due_jobs
-from worker.stray_recordings import requeue_strays
 from worker.sweep import sweep
 
 LONGEST_WAIT_SECONDS = 60.0

@@ -23,7 +23,7 @@ def _opened() -> Iterator[RecordingSettings | Finding]:
 
 
 def _store(settings: RecordingSettings) -> Finding:
-    from worker.recording_store import RecordingStore
+    from worker.recordings.recording_store import RecordingStore
 
     try:
         RecordingStore(settings.recordings_url).try_out()

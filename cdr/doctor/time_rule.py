@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from cdr.clock_counts import Chosen, count_clocks
-from cdr.clock_report import verdicts_of
+from cdr.clock.counts import Chosen, count_clocks
+from cdr.clock.report import verdicts_of
 from cdr.doctor.finding import Finding, info, ok, settings_of, warning
 from cdr.doctor.postgres_checks import Server
 from common.settings import AccountDefaults

@@ -24,11 +24,11 @@ MAY_IMPORT = {
 # Commands that have commands of their own declare their options beside `cdr/main.py`.
 COMMAND_GROUPS = {
     "cdr/accounts.py",
-    "cdr/clock.py",
-    "cdr/extensions.py",
+    "cdr/clock/command.py",
+    "cdr/extensions/command.py",
     "cdr/failed.py",
     "cdr/quarantine.py",
-    "cdr/recordings.py",
+    "cdr/recordings/command.py",
 }
 
 # Each outside system has one place that knows its library. Where there are several files, each has its own part.
@@ -36,8 +36,8 @@ OWNERS = {
     "psycopg": {"common/postgres.py"},
     "redis": {"common/redis_client.py", "api/durable_queue.py"},
     "rq": {"common/job_queue.py", "worker/job_failure.py", "worker/less_of_rq.py", "worker/queue_worker.py"},
-    "urllib3": {"worker/safe_http.py", "worker/post_webhook.py", "cdr/post_cdr.py"},
-    "obstore": {"worker/object_store.py"},
+    "urllib3": {"worker/recordings/safe_http.py", "worker/post_webhook.py", "cdr/post_cdr.py"},
+    "obstore": {"worker/recordings/object_store.py"},
     "phonenumbers": {"worker/phone_numbers.py"},
     "prometheus_client": {"api/metrics.py"},
     "fastapi": {"api/app.py"},
@@ -153,7 +153,7 @@ def test_a_blind_except_stands_only_where_failures_are_decided() -> None:
         "api/receive_cdr.py",
         "cdr/doctor/examine.py",
         "worker/jobs.py",
-        "worker/fetch_recording.py",
+        "worker/recordings/fetch_recording.py",
         "worker/queue_worker.py",
         # The user's own code may raise anything, and costs itself only.
         "worker/run_hook.py",

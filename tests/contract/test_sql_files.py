@@ -14,7 +14,8 @@ STATEMENTS = sorted(
 )
 CREATED = Path("worker/sql/create_incoming.sql")
 # COPY and LOCK are no statements that can be prepared.
-PREPARABLE = [path for path in STATEMENTS if path != CREATED and path.stem not in {"copy_incoming", "lock_calls"}]
+NOT_PREPARABLE = {"copy_incoming", "lock_calls", "lock_cdrs_table"}
+PREPARABLE = [path for path in STATEMENTS if path != CREATED and path.stem not in NOT_PREPARABLE]
 
 
 def text(path: Path) -> str:

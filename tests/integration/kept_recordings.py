@@ -13,8 +13,8 @@ from command_line import Done, Product, product
 from loading import Loader, delivery, leg
 
 from worker.outbox import work_off
-from worker.recording_key import recording_key
-from worker.recording_store import RecordingStore
+from worker.recordings.recording_key import recording_key
+from worker.recordings.recording_store import RecordingStore
 
 __all__ = ["Kept", "kept", "kept_anywhere", "kept_in_bucket", "product"]
 

@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from common.postgres import connect
-from worker.fetch_batch import MAX_SIDE_BY_SIDE
+from worker.recordings.fetch_batch import MAX_SIDE_BY_SIDE
 
 SIGNATURE = "X-Amz-Signature=secret"
 

@@ -15,8 +15,8 @@ import pytest
 from command_line import Product, product
 from loading import TIME, Loader, delivery, execute, leg, select
 
-from cdr import extension_backfill
-from cdr.extension_backfill import Named, Selection, fill_in, run_backfill
+from cdr.extensions import backfill as extension_backfill
+from cdr.extensions.backfill import Named, Selection, fill_in, run_backfill
 from common.postgres import Database
 
 __all__ = ["product"]

@@ -20,8 +20,8 @@ from command_line import Done, Product, product
 from loading import Loader, delivery, leg
 from running import until
 
-from cdr.clock_counts import Chosen
-from cdr.clock_rereading import Rereading, lock, update
+from cdr.clock.counts import Chosen
+from cdr.clock.rereading import Rereading, lock, update
 from common.partitions import make_partitions
 from common.postgres import Database
 from common.settings import AccountDefaults

@@ -12,8 +12,8 @@ import pytest
 from kept_recordings import Kept, kept, product
 from loading import TIME
 
-from cdr import recording_rows
-from cdr.recording_rows import RecordingFilter, retry_recordings, without_secrets
+from cdr.recordings import rows as recording_rows
+from cdr.recordings.rows import RecordingFilter, retry_recordings, without_secrets
 from common.job_queue import RECORDINGS, queue_key
 from common.postgres import Database
 
@@ -167,7 +167,7 @@ def test_a_retry_keeps_to_its_rate(kept: Kept, monkeypatch: pytest.MonkeyPatch) 
     for number in range(5):
         kept.change(kept.load(f"call{number}"), status="gone")
     slept: list[float] = []
-    monkeypatch.setattr("cdr.recording_rows.time.sleep", slept.append)
+    monkeypatch.setattr("cdr.recordings.rows.time.sleep", slept.append)
 
     assert kept.cdr("retry", "--all", "--rate", "2").out == "5\n"
 

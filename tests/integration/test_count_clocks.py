@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loading import execute
 
-from cdr.clock_counts import Chosen, ClockCounts, count_clocks, total
+from cdr.clock.counts import Chosen, ClockCounts, count_clocks, total
 from common.postgres import Database
 from common.settings import AccountDefaults
 from worker.accounts import Account, Accounts

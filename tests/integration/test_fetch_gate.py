@@ -16,8 +16,8 @@ import redis
 from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.redis_client import connect
-from worker import fetch_gate
-from worker.fetch_gate import LEASE_SECONDS, FetchGate, Visit, address_key, places_key, wait_key
+from worker.recordings import fetch_gate
+from worker.recordings.fetch_gate import LEASE_SECONDS, FetchGate, Visit, address_key, places_key, wait_key
 
 HOST = "audio.invalid"
 ADDRESS = b"\x01" * 32
@@ -154,8 +154,8 @@ def test_places_that_a_clock_which_was_set_back_left_in_the_future_are_free(
 HOLDER = """
 import sys, time
 from common.redis_client import connect
-from worker import fetch_gate
-from worker.fetch_gate import FetchGate
+from worker.recordings import fetch_gate
+from worker.recordings.fetch_gate import FetchGate
 fetch_gate.LEASE_SECONDS = 2.0
 with FetchGate(connect(sys.argv[1]), 1).visit() as visit, visit.place("audio.invalid"):
     print("held", flush=True)

@@ -23,15 +23,15 @@ from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.postgres import Database
 from common.redis_client import connect
-from worker import fetch_recording
-from worker.address_guard import AddressGuard
-from worker.audio_kind import audio_kind
-from worker.fetch_batch import MAX_SIDE_BY_SIDE, Batch
-from worker.fetch_gate import LEASE_SECONDS, FetchGate, Visit
-from worker.fetch_recording import Fetcher
-from worker.recording_outcome import PutOff
-from worker.recording_store import RecordingStore
-from worker.safe_http import FetchLimits
+from worker.recordings import fetch_recording
+from worker.recordings.address_guard import AddressGuard
+from worker.recordings.audio_kind import audio_kind
+from worker.recordings.fetch_batch import MAX_SIDE_BY_SIDE, Batch
+from worker.recordings.fetch_gate import LEASE_SECONDS, FetchGate, Visit
+from worker.recordings.fetch_recording import Fetcher
+from worker.recordings.recording_outcome import PutOff
+from worker.recordings.recording_store import RecordingStore
+from worker.recordings.safe_http import FetchLimits
 from worker.scheduled_jobs import Retry
 
 __all__ = ["host", "rows"]
@@ -548,12 +548,12 @@ from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.postgres import Database
 from common.redis_client import connect
-from worker.address_guard import AddressGuard
-from worker.fetch_batch import Batch
-from worker.fetch_gate import FetchGate
-from worker.fetch_recording import Fetcher
-from worker.recording_store import RecordingStore
-from worker.safe_http import FetchLimits
+from worker.recordings.address_guard import AddressGuard
+from worker.recordings.fetch_batch import Batch
+from worker.recordings.fetch_gate import FetchGate
+from worker.recordings.fetch_recording import Fetcher
+from worker.recordings.recording_store import RecordingStore
+from worker.recordings.safe_http import FetchLimits
 url, redis_url, folder, recording_id = sys.argv[1:]
 guard = AddressGuard([ipaddress.ip_network("127.0.0.1/32")])
 fetcher = Fetcher(RecordingStore(folder), guard, FetchLimits(10**8))

@@ -19,10 +19,11 @@ from common.errors import QueueUnavailable
 from common.job_queue import RECORDINGS, job_key, queue_key, scheduled_key
 from common.log_setup import set_up_logging
 from common.postgres import Database
-from worker import context, fetch_recording, jobs
-from worker.fetch_batch import MAX_SIDE_BY_SIDE
+from worker import context, jobs
 from worker.outbox import enqueue, recording_job
 from worker.queue_worker import CdrWorker
+from worker.recordings import fetch_recording
+from worker.recordings.fetch_batch import MAX_SIDE_BY_SIDE
 from worker.scheduled_jobs import move_due_jobs
 from worker.scheduler import Scheduler
 

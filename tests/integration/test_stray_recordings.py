@@ -16,10 +16,10 @@ from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.job_queue import RECORDINGS, failed_key, job_key, queue_key, read_call, scheduled_key
 from common.postgres import Database
-from worker import stray_recordings
 from worker.outbox import queue_waiting_recordings, recording_job
+from worker.recordings import stray_recordings
+from worker.recordings.stray_recordings import requeue_strays
 from worker.scheduled_jobs import Retry, schedule_recordings
-from worker.stray_recordings import requeue_strays
 
 __all__ = ["rows"]
 

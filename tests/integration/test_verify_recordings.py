@@ -13,9 +13,10 @@ from kept_recordings import Kept, kept, kept_anywhere, kept_in_bucket, product
 from loading import TIME
 from s3_server import S3
 
-from cdr import recording_days, recording_findings
-from worker.folder_store import FolderStore
-from worker.recording_key import content_key, recording_key
+from cdr.recordings import days as recording_days
+from cdr.recordings import findings as recording_findings
+from worker.recordings.folder_store import FolderStore
+from worker.recordings.recording_key import content_key, recording_key
 
 __all__ = ["kept", "kept_anywhere", "kept_in_bucket", "product"]
 
@@ -314,8 +315,8 @@ def test_an_empty_store_mends_nothing_because_it_may_be_the_wrong_one(kept_anywh
 
 
 def test_people_are_shown_the_first_and_told_of_all(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cdr.verify_recordings.ROWS_FOR_PEOPLE", 2)
-    monkeypatch.setattr("cdr.verify_recordings.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("cdr.recordings.verify.ROWS_FOR_PEOPLE", 2)
+    monkeypatch.setattr("cdr.recordings.verify.PROGRESS_SECONDS", 0.0)
     for number in range(3):
         kept.put(kept.load(f"call{number}"), b"ID3")
 

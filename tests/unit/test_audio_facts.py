@@ -23,9 +23,9 @@ from audio_files import (
     wav,
 )
 
-from worker import audio_facts as reading
-from worker.audio_facts import AudioFacts, audio_facts, note_difference
-from worker.audio_kind import audio_kind
+from worker.recordings import audio_facts as reading
+from worker.recordings.audio_facts import AudioFacts, audio_facts, note_difference
+from worker.recordings.audio_kind import audio_kind
 
 Read = Callable[[bytes], AudioFacts]
 

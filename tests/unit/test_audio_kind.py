@@ -7,7 +7,7 @@ import wave
 
 import pytest
 
-from worker.audio_kind import SIGNATURE_BYTES, audio_kind
+from worker.recordings.audio_kind import SIGNATURE_BYTES, audio_kind
 
 
 def wav() -> bytes:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigurationError, Transient
-from worker.recording_staging import LEFT_BEHIND_SECONDS
-from worker.recording_store import RecordingStore
+from worker.recordings.recording_staging import LEFT_BEHIND_SECONDS
+from worker.recordings.recording_store import RecordingStore
 
 KEY = "acme/2026/11/23/call-Queue.mp3"
 
@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_made_stops_the_process(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from common.errors import Transient
-from worker.recording_store import RecordingStore
+from worker.recordings.recording_store import RecordingStore
 store = RecordingStore(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 try:

@@ -8,8 +8,8 @@ import pytest
 
 from common.errors import RecordingRefused
 from common.host_list import HostList
-from worker.address_guard import AddressGuard
-from worker.safe_http import host_of
+from worker.recordings.address_guard import AddressGuard
+from worker.recordings.safe_http import host_of
 
 BUCKET = "starkey-centrex-recordings"
 

@@ -19,9 +19,9 @@ from test_safe_http import LOOPBACK, drip, server
 
 from common.errors import RecordingNotReady, RecordingRefused
 from common.host_list import HostList
-from worker import bounded_wire
-from worker.address_guard import AddressGuard, is_public
-from worker.safe_http import FetchLimits, open_checked
+from worker.recordings import bounded_wire
+from worker.recordings.address_guard import AddressGuard, is_public
+from worker.recordings.safe_http import FetchLimits, open_checked
 
 LIMITS = FetchLimits(max_bytes=4_000_000, connect_seconds=1, read_seconds=5, total_seconds=30)
 OPEN = HostList.parse("open")

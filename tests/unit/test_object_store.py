@@ -20,9 +20,9 @@ from s3_server import S3, SECRET
 
 from common.errors import ConfigurationError, Transient
 from common.store_url import read_store_url
-from worker.object_store import Deadlines, ObjectStore
-from worker.recording_store import RecordingStore
-from worker.upload_budget import Budget
+from worker.recordings.object_store import Deadlines, ObjectStore
+from worker.recordings.recording_store import RecordingStore
+from worker.recordings.upload_budget import Budget
 
 KEY = "acme/2026/11/23/call-Queue.mp3"
 IMPATIENT = Deadlines(connect_seconds=1, request_seconds=0.5, retry_seconds=0.5)
@@ -225,7 +225,8 @@ def test_who_waits_too_long_for_the_others_is_told_so() -> None:
 
 def test_a_process_that_keeps_recordings_in_a_folder_does_not_load_the_library_of_the_clouds(tmp_path: Path) -> None:
     code = (
-        "import sys, worker.context, worker.jobs; from worker.recording_store import RecordingStore as Store;"
+        "import sys, worker.context, worker.jobs; "
+        "from worker.recordings.recording_store import RecordingStore as Store;"
         f"Store({tmp_path.as_uri()!r}).try_out(); sys.exit('obstore' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.recording_key import call_ids_in, content_key, key_stem, recording_key, stem_of
-from worker.recording_store import RecordingStore
+from worker.recordings.recording_key import call_ids_in, content_key, key_stem, recording_key, stem_of
+from worker.recordings.recording_store import RecordingStore
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.audio_facts import AudioFacts
-from worker.recording_outcome import (
+from worker.recordings.audio_facts import AudioFacts
+from worker.recordings.recording_outcome import (
     LONGEST_RETRY_AFTER_SECONDS,
     PUT_OFF_AT_MOST_SECONDS,
     Closed,
@@ -18,7 +18,7 @@ from worker.recording_outcome import (
     Stored,
     update_for,
 )
-from worker.recording_store import StoredObject
+from worker.recordings.recording_store import StoredObject
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RECORDING = Recording(7, "acme", "call", "Queue", NOW, "http://audio.invalid/1.mp3", b"key", 0, NOW, 0, 60, 120)

@@ -13,10 +13,10 @@ import pytest
 from s3_server import S3
 
 from common.errors import RecordingNotReady, Transient
-from worker import object_store
-from worker.recording_backend import PART_BYTES
-from worker.recording_key import content_key
-from worker.recording_store import RecordingStore, StoredObject
+from worker.recordings import object_store
+from worker.recordings.recording_backend import PART_BYTES
+from worker.recordings.recording_key import content_key
+from worker.recordings.recording_store import RecordingStore, StoredObject
 
 DAY = "acme/2026/11/23"
 KEY = f"{DAY}/call-Queue.mp3"
@@ -167,7 +167,7 @@ def test_many_threads_with_the_same_key_lose_nothing(store: RecordingStore) -> N
 
 TWO_PROCESSES = """
 import sys
-from worker.recording_store import RecordingStore
+from worker.recordings.recording_store import RecordingStore
 url, key, own = sys.argv[1:]
 store = RecordingStore(url)
 print("ready", flush=True)

@@ -15,9 +15,9 @@ import pytest
 
 from common.errors import RecordingNotReady, RecordingRefused
 from common.host_list import HostList
-from worker import safe_http
-from worker.address_guard import AddressGuard, is_public
-from worker.safe_http import FetchLimits, open_checked
+from worker.recordings import safe_http
+from worker.recordings.address_guard import AddressGuard, is_public
+from worker.recordings.safe_http import FetchLimits, open_checked
 
 Found = tuple[Any, ...]
 

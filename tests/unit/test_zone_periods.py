@@ -11,7 +11,7 @@ from clock_changes import CHANGES, Change, named, seconds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdr.zone_periods import periods_of
+from cdr.clock.zone_periods import periods_of
 from common.identity import MAX_TIME_RAW
 
 # Those with the oddest histories: clocks changed for Ramadan, days left out, half hours, changes once and never again.

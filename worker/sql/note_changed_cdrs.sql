@@ -20,8 +20,8 @@ WHERE
         folded.time_rule, folded.talk_seconds, folded.ring_seconds, folded.queue_wait_seconds, folded.duration_seconds,
         folded.caller_number, folded.caller_e164, folded.caller_country_code, folded.caller_country, folded.caller_kind,
         folded.called_party, folded.called_e164, folded.called_country_code, folded.called_country, folded.called_kind,
-        folded.did_number, folded.did_e164, folded.acd_queue_id, folded.acd_queue_name, folded.caller_extension_name,
-        folded.answering_extension_name, folded.agent_code, folded.agent_name, folded.price_agorot, folded.recording_url,
+        folded.did_number, folded.did_e164, folded.acd_queue_id, folded.acd_queue_name, coalesce(folded.caller_extension_name, known.caller_extension_name),
+        coalesce(folded.answering_extension_name, known.answering_extension_name), folded.agent_code, folded.agent_name, folded.price_agorot, folded.recording_url,
         folded.ivr_path, folded.custom, folded.ai, folded.payload, folded.problems
     )
 HAVING count(*) > 0

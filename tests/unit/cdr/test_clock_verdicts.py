@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from cdr.clock_counts import FAR_MINUTES, ClockCounts
-from cdr.clock_verdicts import Verdict, verdicts_on
+from cdr.clock.counts import FAR_MINUTES, ClockCounts
+from cdr.clock.verdicts import Verdict, verdicts_on
 from worker.accounts import Account
 
 MEND = " && cdr clock recompute --account acme"

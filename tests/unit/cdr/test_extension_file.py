@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdr.extension_file import read_extensions
+from cdr.extensions.file import read_extensions
 from common.errors import Unreadable
 
 HEADER = "extension_code,extension_name,valid_from\n"

@@ -24,7 +24,7 @@ PASS_SECONDS = 5.0
 MOST_FAILED_JOBS = 1000
 _AT_ONCE = 3200
 
-_log = structlog.get_logger("worker.stray_recordings")
+_log = structlog.get_logger("worker.recordings.stray_recordings")
 
 
 def requeue_strays(database: Database, connection: RedisClient) -> int:

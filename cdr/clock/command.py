@@ -1,4 +1,4 @@
-"""The commands `cdr clock`, with their options; cdr/clock_report.py and cdr/clock_recompute.py do the work."""
+"""The commands `cdr clock`, with their options; cdr/clock/report.py and cdr/clock/recompute.py do the work."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def report(
     --since and --until go by started_at as it stands; without them all CDRs are read. `disagreed` fit neither reading of
     `time`; `outdated` would be read otherwise by the settings that hold now, those of cdr.accounts and of this environment.
     """
-    from cdr.clock_counts import Chosen
-    from cdr.clock_report import run_report
+    from cdr.clock.counts import Chosen
+    from cdr.clock.report import run_report
 
     run_report(Chosen(account, since, until), data, as_json=as_json)
 
@@ -55,8 +55,8 @@ def recompute(
     --since and --until go by started_at as it stands. The settings are those of cdr.accounts and of this environment: run it
     with the environment of the workers. May be interrupted and run again. Names of extensions stay, and hooks hear nothing.
     """
-    from cdr.clock_counts import Chosen
-    from cdr.clock_recompute import run_recompute
+    from cdr.clock.counts import Chosen
+    from cdr.clock.recompute import run_recompute
 
     filtered = not (account is None and since is None and until is None and call_id is None)
     require_choice(filtered=filtered, everything=everything)

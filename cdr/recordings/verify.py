@@ -13,13 +13,13 @@ from cdr.audit import audited
 from cdr.database import opened_database
 from cdr.options import failed
 from cdr.printing import ROWS_FOR_PEOPLE, print_json_list, print_line, print_warning
-from cdr.recording_days import Span, has_rows
-from cdr.recording_findings import HARMLESS, WHAT_THEY_ARE, Finding, Verifier
+from cdr.recordings.days import Span, has_rows
+from cdr.recordings.findings import HARMLESS, WHAT_THEY_ARE, Finding, Verifier
 from common.environment import load
 from common.postgres import Database
 from common.settings import RecordingSettings
-from worker.recording_key import key_part
-from worker.recording_store import RecordingStore
+from worker.recordings.recording_key import key_part
+from worker.recordings.recording_store import RecordingStore
 
 PROGRESS_SECONDS = 5.0
 

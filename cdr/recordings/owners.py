@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from common.identity import call_key
 from common.postgres import Database, statement
-from worker.recording_key import call_ids_in, key_stem, stem_of
+from worker.recordings.recording_key import call_ids_in, key_stem, stem_of
 
 
 @dataclass(frozen=True)

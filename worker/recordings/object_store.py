@@ -19,11 +19,11 @@ from pydantic_settings import SettingsConfigDict
 from common.environment import Group, load
 from common.errors import ConfigurationError, Transient
 from common.store_url import StoreAddress
-from worker.audio_kind import content_type_of
-from worker.recording_backend import PART_BYTES, FoundObject
-from worker.recording_staging import Staged, Staging
-from worker.store_errors import is_missing, told
-from worker.upload_budget import Budget
+from worker.recordings.audio_kind import content_type_of
+from worker.recordings.recording_backend import PART_BYTES, FoundObject
+from worker.recordings.recording_staging import Staged, Staging
+from worker.recordings.store_errors import is_missing, told
+from worker.recordings.upload_budget import Budget
 
 _KINDS = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 _HASH = "sha256"

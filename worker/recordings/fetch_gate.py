@@ -18,8 +18,8 @@ import structlog
 
 from common.errors import QueueUnavailable
 from common.redis_client import RedisClient, translated
-from worker import gate_scripts
-from worker.recording_outcome import PutOff
+from worker.recordings import gate_scripts
+from worker.recordings.recording_outcome import PutOff
 
 # About as long as a job's own lease: whoever gets the job of a dead worker finds its addresses free.
 LEASE_SECONDS = 15.0
@@ -29,7 +29,7 @@ PLACE_WAIT_SECONDS = 20.0
 NO_PLACE_RETRY_SECONDS = 15.0
 _ASK_AGAIN_SECONDS = (0.1, 0.5)
 
-_log = structlog.get_logger("worker.fetch_gate")
+_log = structlog.get_logger("worker.recordings.fetch_gate")
 
 
 def wait_key(host: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from tinytag import TinyTag, TinyTagException
 
-from worker.wav_header import read_wav_header
+from worker.recordings.wav_header import read_wav_header
 
 # An honest file needs a few kilobytes and milliseconds. A hostile one can make a reader go through all of it, four bytes at a
 # time, or keep all of it in memory.

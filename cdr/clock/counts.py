@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cdr.zone_periods import periods_of
+from cdr.clock.zone_periods import periods_of
 from common.postgres import Cursor, statement
 from worker.accounts import Account, Accounts
 

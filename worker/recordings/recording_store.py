@@ -9,10 +9,10 @@ from uuid import uuid4
 
 from common.errors import ConfigurationError, Transient
 from common.store_url import read_store_url
-from worker.folder_store import FolderStore
-from worker.recording_backend import Backend, FoundObject
-from worker.recording_key import content_key
-from worker.recording_staging import STAGED_PREFIX, Staged
+from worker.recordings.folder_store import FolderStore
+from worker.recordings.recording_backend import Backend, FoundObject
+from worker.recordings.recording_key import content_key
+from worker.recordings.recording_staging import STAGED_PREFIX, Staged
 
 # Beside the accounts: a key's parts never begin with a dot, so that no recording can be called so.
 _TRIED = ".incoming"
@@ -108,6 +108,6 @@ def _open(url: str) -> Backend:
     if address.kind == "file":
         return FolderStore(address.prefix)
     # Its library is heavy for a worker that loads CDRs, and for a command.
-    from worker.object_store import ObjectStore
+    from worker.recordings.object_store import ObjectStore
 
     return ObjectStore(address)

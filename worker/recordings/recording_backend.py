@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from worker.recording_staging import Staged, Staging
+from worker.recordings.recording_staging import Staged, Staging
 
 # How much of an object is in memory at a time while it is read.
 PART_BYTES = 8 << 20

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cdr.clock_counts import FAR_MINUTES, Chosen, ClockCounts, count_clocks, total
-from cdr.clock_verdicts import Verdict, verdicts_on
+from cdr.clock.counts import FAR_MINUTES, Chosen, ClockCounts, count_clocks, total
+from cdr.clock.verdicts import Verdict, verdicts_on
 from cdr.database import opened_database
 from cdr.printing import print_json, print_line, print_table
 from cdr.show_env import running_settings

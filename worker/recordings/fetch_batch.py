@@ -12,11 +12,11 @@ from traceback import extract_tb
 
 from common.errors import QueueUnavailable, RefusedByDatabase
 from common.postgres import Cursor, Database, statement
-from worker.audio_facts import AudioFacts
-from worker.fetch_gate import FetchGate, Visit
-from worker.fetch_recording import Fetcher
-from worker.recording_outcome import Closed, Outcome, PutOff, Recording, Stored, update_for
-from worker.recording_store import StoredObject
+from worker.recordings.audio_facts import AudioFacts
+from worker.recordings.fetch_gate import FetchGate, Visit
+from worker.recordings.fetch_recording import Fetcher
+from worker.recordings.recording_outcome import Closed, Outcome, PutOff, Recording, Stored, update_for
+from worker.recordings.recording_store import StoredObject
 from worker.scheduled_jobs import Retry
 
 MAX_SIDE_BY_SIDE = 32

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from worker.audio_facts import AudioFacts, note_difference
-from worker.recording_store import StoredObject
+from worker.recordings.audio_facts import AudioFacts, note_difference
+from worker.recordings.recording_store import StoredObject
 
 # A host may ask to wait again and again, which costs no attempt; so long may it go on.
 PUT_OFF_AT_MOST_SECONDS = 7 * 86_400.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from cdr.recording_days import SETTLING_SECONDS, StoredRow
-from cdr.recording_owners import Owner
-from cdr.recording_rows import note_to_fetch
+from cdr.recordings.days import SETTLING_SECONDS, StoredRow
+from cdr.recordings.owners import Owner
+from cdr.recordings.rows import note_to_fetch
 from common.postgres import Database, statement
-from worker.audio_kind import content_type_of
-from worker.recording_store import StoredObject
+from worker.recordings.audio_kind import content_type_of
+from worker.recordings.recording_store import StoredObject
 
 
 def reopen(database: Database, lost: Sequence[tuple[StoredRow, str]]) -> set[int]:

@@ -1,4 +1,4 @@
-"""The steps of worker/fetch_gate.py, each a script that Redis runs as one."""
+"""The steps of worker/recordings/fetch_gate.py, each a script that Redis runs as one."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
 from common.errors import RecordingNotReady, RecordingRefused
-from worker.address_guard import AddressGuard, shown
-from worker.bounded_wire import Wire
+from worker.recordings.address_guard import AddressGuard, shown
+from worker.recordings.bounded_wire import Wire
 
 _CHUNK_BYTES = 65_536
 _DEFAULT_PORT = {"http": 80, "https": 443}

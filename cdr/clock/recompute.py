@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cdr.audit import audited
-from cdr.clock_counts import Chosen
-from cdr.clock_rereading import Outcome, Rereading
+from cdr.clock.counts import Chosen
+from cdr.clock.rereading import Outcome, Rereading
 from cdr.database import opened_database
 from cdr.printing import print_json, print_line, print_warning
 from cdr.show_env import running_settings

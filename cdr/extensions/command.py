@@ -1,4 +1,4 @@
-"""The commands `cdr extensions`, with their options; cdr/extension_directory.py does the work."""
+"""The commands `cdr extensions`, with their options; cdr/extensions/directory.py does the work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def import_file(
 
     A name takes the place of the one that was imported for the same code and day.
     """
-    from cdr.extension_directory import run_import
+    from cdr.extensions.directory import run_import
 
     raise typer.Exit(run_import(file, account, dry_run=dry_run))
 
@@ -34,7 +34,7 @@ def import_file(
 @app.command("export")
 def export_file(account: OneAccount = None) -> None:
     """Print the imported names as CSV, in UTF-8."""
-    from cdr.extension_directory import run_export
+    from cdr.extensions.directory import run_export
 
     run_export(account)
 
@@ -42,7 +42,7 @@ def export_file(account: OneAccount = None) -> None:
 @app.command("list")
 def list_extensions(*, account: OneAccount = None, limit: Limit = None, as_json: Json = False) -> None:
     """List the directory: each name with its source, and since when it holds."""
-    from cdr.extension_directory import run_list
+    from cdr.extensions.directory import run_list
 
     run_list(account, as_json=as_json, limit=limit)
 
@@ -61,6 +61,6 @@ def backfill(
     The times are those of the calls. It may be interrupted and run again, beside workers and beside another one.
     """
     require_choice(filtered=any((account, since, until)), everything=everything)
-    from cdr.extension_backfill import Selection, run_backfill
+    from cdr.extensions.backfill import Selection, run_backfill
 
     raise typer.Exit(run_backfill(Selection(account, since, until), dry_run=dry_run))

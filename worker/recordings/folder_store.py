@@ -12,8 +12,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from common.errors import ConfigurationError, Transient
-from worker.recording_backend import PART_BYTES, FoundObject
-from worker.recording_staging import Staged, Staging
+from worker.recordings.recording_backend import PART_BYTES, FoundObject
+from worker.recordings.recording_staging import Staged, Staging
 
 # No part of a key begins with a dot.
 _STAGING = ".incoming"

@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Any
 
 from common.postgres import Database, statement
-from worker.recording_backend import FoundObject
-from worker.recording_key import key_part
-from worker.recording_store import RecordingStore
+from worker.recordings.recording_backend import FoundObject
+from worker.recordings.recording_key import key_part
+from worker.recordings.recording_store import RecordingStore
 
 # A page takes some 15 MB.
 _PAGE_SIZE = 10_000

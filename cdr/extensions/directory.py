@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cdr.audit import audited
 from cdr.database import opened_database
-from cdr.extension_file import COLUMNS, Extension, read_extensions
+from cdr.extensions.file import COLUMNS, Extension, read_extensions
 from cdr.options import failed, wrong_usage
 from cdr.printing import print_csv, print_line, print_list, print_warning
 from common.environment import load

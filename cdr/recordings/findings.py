@@ -9,13 +9,13 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
-from cdr.mend_recordings import mark_found, reopen, requeue
-from cdr.recording_days import SETTLING_SECONDS, Day, Span, StoredRow, walk
-from cdr.recording_owners import Owner, Ownership, find_owners
+from cdr.recordings.days import SETTLING_SECONDS, Day, Span, StoredRow, walk
+from cdr.recordings.mend import mark_found, reopen, requeue
+from cdr.recordings.owners import Owner, Ownership, find_owners
 from common.postgres import Database, statement
-from worker.recording_backend import FoundObject
-from worker.recording_key import is_named_for
-from worker.recording_store import RecordingStore, StoredObject
+from worker.recordings.recording_backend import FoundObject
+from worker.recordings.recording_key import is_named_for
+from worker.recordings.recording_store import RecordingStore, StoredObject
 
 _AT_ONCE = 320
 

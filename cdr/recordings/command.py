@@ -1,4 +1,4 @@
-"""The commands `cdr recordings`, with their options; cdr/recording_lists.py and cdr/verify_recordings.py do the work."""
+"""The commands `cdr recordings`, with their options; cdr/recordings/lists.py and cdr/recordings/verify.py do the work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from cdr.options import DryRun, Everything, Json, Limit, Rate, Since, Until, require_choice, wrong_usage
 
 if TYPE_CHECKING:
-    from cdr.recording_rows import RecordingFilter
+    from cdr.recordings.rows import RecordingFilter
 
 app = typer.Typer(no_args_is_help=True, help="Recordings: what became of each, where it is, and whether all are there.")
 
@@ -35,7 +35,7 @@ def list_recordings(
     as_json: Json = False,
 ) -> None:
     """List recordings of calls that were made in a time: their status, what was tried, where they are."""
-    from cdr.recording_lists import run_list
+    from cdr.recordings.lists import run_list
 
     run_list(_filter(ids, status, account, call_id, since, until), limit, as_json=as_json)
 
@@ -55,7 +55,7 @@ def retry(
     rate: Rate = None,
 ) -> None:
     """Have recordings that are not stored fetched again, as if they had never been tried, and print how many."""
-    from cdr.recording_lists import run_retry
+    from cdr.recordings.lists import run_retry
 
     if status == "stored":
         wrong_usage("what is stored is not fetched again: cdr recordings verify tells whether it is there")
@@ -67,7 +67,7 @@ def retry(
 @app.command()
 def path(ids: Ids = None, *, account: Account = None, call_id: CallId = None, as_json: Json = False) -> None:
     """Print where recordings are, as a path or a URL, one a line; exit 1 when one of them is not stored."""
-    from cdr.recording_lists import run_path
+    from cdr.recordings.lists import run_path
 
     if ids is None and call_id is None:
         wrong_usage("give the ids of recordings, or --call-id")
@@ -85,7 +85,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Compare the rows with the store and the store with the rows, day by day; exit 1 when what is found is not mended."""
-    from cdr.verify_recordings import VerifyOptions, run_verify
+    from cdr.recordings.verify import VerifyOptions, run_verify
 
     raise typer.Exit(run_verify(VerifyOptions(account, since, until, deep, repair), as_json=as_json))
 
@@ -98,7 +98,7 @@ def _filter(
     since: datetime | None,
     until: datetime | None,
 ) -> RecordingFilter:
-    from cdr.recording_rows import RecordingFilter
+    from cdr.recordings.rows import RecordingFilter
 
     if status is not None and status not in _STATUSES:
         wrong_usage(f"there is no status {status!r}: it is one of {', '.join(_STATUSES)}")

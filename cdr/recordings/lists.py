@@ -7,7 +7,7 @@ from dataclasses import asdict
 from cdr.audit import audited
 from cdr.database import opened_database
 from cdr.printing import print_count, print_json_list, print_line, print_list, print_warning
-from cdr.recording_rows import RecordingFilter, RecordingRow, count_to_retry, find_recordings, retry_recordings
+from cdr.recordings.rows import RecordingFilter, RecordingRow, count_to_retry, find_recordings, retry_recordings
 from common.environment import load
 from common.settings import RecordingSettings
 from common.store_url import read_store_url

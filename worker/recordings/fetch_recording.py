@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import chain
 
 from common.errors import QueueUnavailable, RecordingGone, RecordingNotReady, RecordingRefused, Transient
-from worker.address_guard import AddressGuard
-from worker.audio_facts import audio_facts
-from worker.audio_kind import SIGNATURE_BYTES, AudioKind, audio_kind
-from worker.fetch_gate import Visit
-from worker.recording_key import recording_key
-from worker.recording_outcome import Closed, NotReady, Outcome, PutOff, Recording, Stored
-from worker.recording_store import RecordingStore
-from worker.safe_http import FetchLimits, Response, host_of, open_checked
+from worker.recordings.address_guard import AddressGuard
+from worker.recordings.audio_facts import audio_facts
+from worker.recordings.audio_kind import SIGNATURE_BYTES, AudioKind, audio_kind
+from worker.recordings.fetch_gate import Visit
+from worker.recordings.recording_key import recording_key
+from worker.recordings.recording_outcome import Closed, NotReady, Outcome, PutOff, Recording, Stored
+from worker.recordings.recording_store import RecordingStore
+from worker.recordings.safe_http import FetchLimits, Response, host_of, open_checked
 
 # How long to leave a host alone that asks to wait and does not say how long, and how long at most.
 DEFAULT_HOST_WAIT_SECONDS = 30.0

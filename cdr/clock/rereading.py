@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from cdr.clock_counts import Chosen
+from cdr.clock.counts import Chosen
 from common.identity import MAX_TIME_RAW, call_key, provider_time
 from common.postgres import Cursor, Database, Limits, statement
 from worker.accounts import Accounts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from cdr.clock_counts import FAR_MINUTES, ClockCounts
+from cdr.clock.counts import FAR_MINUTES, ClockCounts
 from worker.accounts import Account
 
 # Fewer CDRs than this can all come from one strange morning, such as the tests of a new number.

@@ -1,0 +1,1 @@
+"""The commands `cdr clock`: how `time` was read, and reading it anew."""

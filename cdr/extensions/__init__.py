@@ -1,0 +1,1 @@
+"""The commands `cdr extensions`: the directory of names by extension code."""

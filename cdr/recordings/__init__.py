@@ -1,0 +1,1 @@
+"""The commands `cdr recordings`: what became of recordings, another try, and whether all are there."""
