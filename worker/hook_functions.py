@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from common.errors import ConfigurationError
-from worker.hooks import LoadedCdr
+from worker.loaded_cdr import LoadedCdr
 
 Hook = Callable[[LoadedCdr], Any]
 

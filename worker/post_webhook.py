@@ -27,7 +27,7 @@ from urllib3.util import parse_url
 from common.environment import load
 from common.errors import ConfigurationError
 from common.settings import HookSettings
-from worker.hooks import LoadedCdr, TryLater
+from worker.loaded_cdr import LoadedCdr, TryLater
 
 CONNECT_SECONDS = 10.0
 # For each wait on the network, and for the request and its answer together.

@@ -19,8 +19,8 @@ from common.redis_client import RedisClient
 from common.terminal import one_line
 from worker.hook_functions import Hook
 from worker.hook_jobs import HookCall, hook_job
-from worker.hooks import COLUMNS, GiveUp, LoadedCdr, TryLater
 from worker.job_failure import traceback_of
+from worker.loaded_cdr import COLUMNS, GiveUp, LoadedCdr, TryLater
 from worker.scheduled_jobs import schedule_once
 from worker.stopping import ForcedStop
 

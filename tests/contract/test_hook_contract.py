@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from worker import hooks
-from worker.hooks import COLUMNS, LoadedCdr
+from worker.loaded_cdr import COLUMNS, LoadedCdr
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
