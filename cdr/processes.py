@@ -18,6 +18,7 @@ from common.redis_client import connect
 from common.settings import (
     DatabaseSettings,
     HookSettings,
+    NamedHooks,
     ReceiverSettings,
     RecordingSettings,
     RedisSettings,
@@ -102,10 +103,10 @@ def run_worker(queue: str) -> int:
     from worker.queue_worker import work
 
     load(DatabaseSettings)
-    hooks = load(HookSettings).hooks
+    load(NamedHooks)
     if queue == HOOKS:
         # What cannot be imported is told now, and not by each job.
-        import_hooks(hooks)
+        import_hooks(load(HookSettings).hooks)
     if queue == RECORDINGS:
         _require_store(load(RecordingSettings))
     _log.info("worker starts", queue=queue)

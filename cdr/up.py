@@ -14,10 +14,12 @@ from cdr.up_options import GivenSettings, UpOptions
 from common.ack_gate import MEANING
 from common.environment import load, settings_here
 from common.errors import ConfigurationError
-from common.settings import is_loopback
+from common.settings import AccountDefaults, HookSettings, LogSettings, is_loopback
 
 __all__ = ["UpOptions", "run_up"]
 
+# Told at once when wrong, and not by children that start again and again.
+SETTINGS_OF_CHILDREN = (AccountDefaults, HookSettings, LogSettings)
 EXAMPLE = (
     '{"ivruniqueid": "try-1", "type": "Incoming Call", "status": "ANSWER", "caller": "0722776772", "duration": 33}'
 )
@@ -31,6 +33,8 @@ def run_up(options: UpOptions, command: Sequence[str] = CDR_COMMAND) -> int:
     folder = DataFolder(options.data)
     try:
         given = load(GivenSettings)
+        for group in SETTINGS_OF_CHILDREN:
+            load(group)
         with folder.held():
             secrets = folder.secrets()
             given = given.without_addresses_of(secrets.postgres, secrets.valkey)

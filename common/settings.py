@@ -235,13 +235,18 @@ def _of_a_host(value: SecretStr) -> SecretStr:
 Seconds = Annotated[int, Field(ge=1, le=604_800)]
 
 
-class HookSettings(Group):
-    """The user's own functions that get each loaded CDR, when they are tried again, and where the ready one posts to.
+class NamedHooks(Group):
+    """The user's own functions that get each loaded CDR: all that those who load have to know of them."""
+
+    hooks: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_name_functions)] = ()
+
+
+class HookSettings(NamedHooks):
+    """What those who call the functions need: when they are tried again, and where the ready one posts to.
 
     The webhook's address is a secret, because those of many services hold one.
     """
 
-    hooks: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_name_functions)] = ()
     hook_retry_seconds: Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)] = (
         10,
         60,

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from common.environment import load
 from common.postgres import Database
 from common.redis_client import RedisClient, connect
-from common.settings import AccountDefaults, DatabaseSettings, HookSettings, RecordingSettings, RedisSettings
+from common.settings import (
+    AccountDefaults,
+    DatabaseSettings,
+    HookSettings,
+    NamedHooks,
+    RecordingSettings,
+    RedisSettings,
+)
 from worker.accounts import Accounts
 from worker.extension_directory import ExtensionDirectory
 from worker.hook_functions import Hook, import_hooks
@@ -32,8 +39,7 @@ class Context:
         # When the worker may next do what follows its loads, on the monotonic clock.
         self.follow_up_due = 0.0
         self.database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr worker")
-        self.hook_settings = load(HookSettings)
-        self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory(), self.hook_settings.hooks)
+        self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory(), load(NamedHooks).hooks)
 
     @cached_property
     def redis(self) -> RedisClient:
@@ -61,6 +67,11 @@ class Context:
         )
         gate = FetchGate(self.redis, settings.recording_per_host)
         return Batch(self.database, fetcher, gate, settings.recording_retry_seconds)
+
+    @cached_property
+    def hook_settings(self) -> HookSettings:
+        """How hooks are called; a wrong setting of these is no reason to load no CDR."""
+        return load(HookSettings)
 
     @cached_property
     def hooks(self) -> Mapping[str, Hook]:

@@ -197,7 +197,7 @@ def _after_commit() -> None:
     began = time.monotonic()
     if began < here.follow_up_due:
         return
-    most_hooks = FOLLOW_UP_HOOKS if here.hook_settings.hooks else 0
+    most_hooks = FOLLOW_UP_HOOKS if here.knowledge.hooks else 0
     try:
         work_off(here.database, here.redis, FOLLOW_UP_AT_MOST_SECONDS, most_hooks)
     except Exception as error:  # noqa: BLE001 - the rows stand, so that nothing may fail their job

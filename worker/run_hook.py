@@ -93,7 +93,7 @@ def _error_of(hook: Hook, cdr: LoadedCdr) -> BaseException | None:
 
 def _try_later(call: HookCall, error: BaseException, connection: RedisClient, retry_seconds: Sequence[int]) -> None:
     if isinstance(error, GiveUp) or call.attempt > len(retry_seconds):
-        raise HookFailed(_described(error)) from error
+        raise HookFailed(f"{call.hook}, try {call.attempt}: {_described(error)}") from error
     asked = error.seconds if isinstance(error, TryLater) else 0.0
     wait_seconds = max(asked, retry_seconds[call.attempt - 1])
     next_try = msgspec.structs.replace(call, attempt=call.attempt + 1)

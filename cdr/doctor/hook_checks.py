@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from urllib.parse import urlsplit
 
 from cdr.doctor.examine import Section
-from cdr.doctor.finding import Finding, not_set, ok, problem, settings_of, warning
+from cdr.doctor.finding import Finding, not_set, ok, settings_of, warning
 from common.errors import ConfigurationError
 from common.settings import HookSettings, is_loopback
 
@@ -29,8 +29,10 @@ def _importable(settings: HookSettings) -> Finding:
         with redirect_stdout(sys.stderr):
             import_hooks(settings.hooks)
     except ConfigurationError as error:
-        return problem(
-            str(error), "mend it, or name its folder in PYTHONPATH; cdr worker hooks does not start without it"
+        # Its worker may have another PYTHONPATH, and variables of the user's own; one that runs has imported it.
+        return warning(
+            f"{error}, here",
+            "all is well if a worker on hooks lives (cdr status); else mend it, or name its folder in PYTHONPATH",
         )
     return ok(f"imported: {', '.join(settings.hooks)}")
 

@@ -339,7 +339,6 @@ def test_a_hook_that_fails_is_tried_again_after_each_wait_and_then_is_a_failed_j
 ) -> None:
     monkeypatch.setenv("CDR_HOOK_RETRY_SECONDS", "100,5000")
     choose(raising(ValueError("no such customer")))
-    before = select(hooked.database_url, ROW)
     hooked.load_legs("a")
     before = select(hooked.database_url, ROW)
     waits = []
@@ -353,9 +352,21 @@ def test_a_hook_that_fails_is_tried_again_after_each_wait_and_then_is_a_failed_j
     assert calls() == [("a", False, 1), ("a", False, 2), ("a", False, 3)]
     assert len({cdr.event_id for cdr in noted}) == 1
     failure = only_failure(hooked)
-    assert (failure.reason, failure.error, failure.call_ids) == ("hook_failed", "ValueError: no such customer", ["a"])
+    assert (failure.reason, failure.error, failure.call_ids) == (
+        "hook_failed",
+        f"{CHOSEN}, try 3: ValueError: no such customer",
+        ["a"],
+    )
     assert (hooked.scheduled(), hooked.waiting()) == ({}, [])
     assert select(hooked.database_url, ROW) == before
+
+
+def test_a_webhook_without_its_settings_stops_no_loading(hooked: Hooked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDR_HOOKS", "worker.hooks:webhook")
+    monkeypatch.delenv("CDR_WEBHOOK_URL", raising=False)
+    hooked.load_legs("a")
+    assert [row["call_id"] for row in select(hooked.database_url, ROW)] == ["a"]
+    assert len(hooked.waiting()) == 1
 
 
 def test_a_hook_that_works_at_its_second_try_is_done(hooked: Hooked) -> None:
@@ -395,7 +406,8 @@ def test_whatever_a_hook_raises_is_its_own_failure_and_stops_nobody(hooked: Hook
         hooked.make_due()
         hooked.work()
     failure = only_failure(hooked)
-    assert (failure.reason, failure.error.split(":")[0]) == ("hook_failed", type(error).__name__)
+    assert failure.reason == "hook_failed"
+    assert failure.error.startswith(f"{CHOSEN}, try 7: {type(error).__name__}: ")
 
 
 def test_a_hook_that_gives_up_is_not_tried_again(hooked: Hooked) -> None:
@@ -403,7 +415,10 @@ def test_a_hook_that_gives_up_is_not_tried_again(hooked: Hooked) -> None:
     hooked.load_legs("a")
     hooked.work()
     assert (len(noted), hooked.scheduled()) == (1, {})
-    assert (only_failure(hooked).reason, only_failure(hooked).error) == ("hook_failed", "GiveUp: unknown number")
+    assert (only_failure(hooked).reason, only_failure(hooked).error) == (
+        "hook_failed",
+        f"{CHOSEN}, try 1: GiveUp: unknown number",
+    )
 
 
 @pytest.mark.parametrize(
@@ -428,7 +443,7 @@ def test_a_hook_that_asks_for_another_time_at_its_last_try_has_failed(
     hooked.work()
     hooked.make_due()
     hooked.work()
-    assert only_failure(hooked).error == "TryLater: busy"
+    assert only_failure(hooked).error == f"{CHOSEN}, try 2: TryLater: busy"
 
 
 def test_a_failed_hook_is_replayed_and_is_one_entry_when_it_fails_again(hooked: Hooked) -> None:
@@ -472,7 +487,7 @@ def test_an_error_is_told_in_a_line_of_bearable_length(
         hooked.make_due()
     failure = only_failure(hooked)
     traceback = read_details(hooked.redis, failure.job_id).traceback or ""
-    assert (failure.reason, failure.error) == ("hook_failed", told)
+    assert (failure.reason, failure.error) == ("hook_failed", f"{CHOSEN}, try 2: {told}")
     assert "hook(_cdr)" in traceback or "raise error" in traceback
     assert len(traceback) < 25_000
 
@@ -559,15 +574,15 @@ def test_the_next_try_is_scheduled_once_wherever_it_is(hooked: Hooked) -> None:
     call = HookCall(CHOSEN, "0" * 32, "00" * 32, datetime(2026, 1, 1), "a", is_update=False)  # noqa: DTZ001 - as the column
     job = hook_job(call)
     enqueue_once(hooked.redis, [job])
-    schedule_once(hooked.redis, job, datetime.now(UTC))
+    schedule_once(hooked.redis, job, 0.0)
     assert (hooked.waiting(), hooked.scheduled()) == ([job.job_id], {})
     hooked.redis.delete(queue_key(HOOKS))
     hooked.redis.hset(job_key(job.job_id), "status", "finished")
     hooked.redis.zadd(finished_key(HOOKS), {job.job_id: 1})
-    schedule_once(hooked.redis, job, datetime.now(UTC))
+    schedule_once(hooked.redis, job, 0.0)
     assert hooked.scheduled() == {}
     hooked.redis.delete(job_key(job.job_id))
-    schedule_once(hooked.redis, job, datetime.now(UTC))
+    schedule_once(hooked.redis, job, 0.0)
     assert list(hooked.scheduled()) == [job.job_id]
     hooked.make_due()
     assert hooked.waiting() == [job.job_id]

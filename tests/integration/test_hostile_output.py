@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +25,10 @@ PROCESSES = {"up", "env", "receiver", "worker", "scheduler"}
 
 
 @pytest.fixture
-def hostile(product: Product, tmp_path: Path) -> Iterator[dict[str, str]]:
+def hostile(product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Put hostile text wherever it may come from; return what stands for arguments."""
+    monkeypatch.setenv("CDR_RECORDINGS_URL", (tmp_path / "recordings").as_uri())
+    _keep_recordings(product, tmp_path / "recordings")
     _fail_a_job(product)
     _keep_a_body(product)
     _name_things(product)
@@ -51,6 +54,25 @@ def _keep_a_body(product: Product) -> None:
     body = f"{HOSTILE} in no format".encode()
     keep(database, [QuarantinedBody(RECEIVED_AT_US, "default", "json", "unreadable", HOSTILE, headers, body)])
     database.close()
+
+
+def _keep_recordings(product: Product, folder: Path) -> None:
+    product.run(
+        "INSERT INTO cdr.recordings (identity, provider_time, account, call_id, call_type, started_at, source_url, source_key,"
+        " status, storage_key, bytes, sha256, last_error, updated_at) VALUES ('x', '2026-11-23', 'default', %s, %s,"
+        " '2026-11-23', %s, 'x', 'stored', %s, 1, 'x', %s, '2026-11-23')",
+        *(HOSTILE, HOSTILE, f"http://host.invalid/{HOSTILE}", f"default/2026/11/23/{HOSTILE}.wav", HOSTILE),
+    )
+    file = folder / "default" / "2026" / "11" / "23" / f"other {HOSTILE}.wav"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"RIFF")
+    os.utime(file, (0, 0))
+    product.run(
+        "INSERT INTO cdr.cdrs (identity, provider_time, account, call_id, call_key, outcome, started_at, time_rule, payload,"
+        " format, delivery_id, delivery_place, first_received_at, last_received_at, time_raw) VALUES ('x', '2026-11-23', %s, %s,"
+        " gen_random_uuid(), 'other', now(), 'utc', '{}', 'json', gen_random_uuid(), 0, now(), now(), 1790000000)",
+        *(HOSTILE, f"20200101000000{HOSTILE}"),
+    )
 
 
 def _name_things(product: Product) -> None:
@@ -89,6 +111,16 @@ COMMANDS = [
     ("extensions import FILE --account BAD", True),
     ("extensions import FILE", True),
     ("extensions backfill --account BAD", False),
+    ("recordings list", True),
+    ("recordings list --json", True),
+    ("recordings path --call-id BAD", True),
+    ("recordings retry --call-id BAD", False),
+    ("recordings verify", True),
+    ("recordings verify --json", True),
+    ("clock report", True),
+    ("clock report --json", True),
+    ("clock recompute --all", False),
+    ("clock recompute --all --json", False),
     ("accounts list", True),
     ("accounts list --json", True),
     ("accounts set BAD", True),

@@ -194,7 +194,7 @@ def test_jobs_that_are_loaded_together_leave_nothing_behind(connection: redis.Re
 def test_no_more_cdrs_are_taken_than_one_transaction_should_hold(
     connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_worker, "MAX_CDRS", 3)
+    monkeypatch.setitem(queue_worker.MOST_TOGETHER, CDRS, 3)
     for names in ("ab", "c", "d"):
         queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in names])
     run(connection)

@@ -136,3 +136,12 @@ def test_the_package_runs_as_the_command(monkeypatch: pytest.MonkeyPatch, capsys
 
     assert ended.value.code == 0
     assert "Usage: cdr" in capsys.readouterr().out
+
+
+def test_settings_of_its_children_are_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDR_HOOKS", "worker.hooks:webhook")
+
+    assert run_up(UpOptions(data=tmp_path, port=0)) == 1
+    assert capsys.readouterr().err.startswith("cdr up: CDR_WEBHOOK_URL and CDR_WEBHOOK_SECRET must be set")
