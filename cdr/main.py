@@ -191,7 +191,9 @@ def main() -> None:
     except ConfigurationError as error:
         print_warning(f"cdr: {error}")
         if "is required" in str(error):
-            print_warning('Beside a running cdr up: set -a; eval "$(cdr env)"; set +a')
+            print_warning(
+                'Beside a running cdr up: set -a; eval "$(cdr env)"; set +a, or --data DIR where a command has it'
+            )
         sys.exit(2)
     except CdrError as error:
         print_warning(f"cdr: {error}")

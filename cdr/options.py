@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -24,6 +25,7 @@ Reason = Annotated[str | None, typer.Option(help="only those with this reason")]
 Since = Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help=f"from then on: {_WHEN}")]
 Until = Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help="up to then, written likewise")]
 Limit = Annotated[int | None, typer.Option(min=0, help="at most so many, the oldest first")]
+Data = Annotated[Path | None, typer.Option(help="by the settings of the cdr up that runs on this folder")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document and nothing else")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only count, change nothing")]
 Everything = Annotated[bool, typer.Option("--all", help="act on everything when no filter is given")]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from cdr.data_folder import DataFolder
+from common.environment import use_settings
 from common.errors import ConfigurationError
 
 
@@ -25,6 +26,12 @@ def running_settings(data: Path) -> dict[str, str]:
     """Return the settings that the children of the `cdr up` on `data` were given; raises ConfigurationError."""
     folder = _held(data)
     return _shown(folder, folder.settings())
+
+
+def use_settings_of(data: Path | None) -> None:
+    """Go on with the settings of the `cdr up` on `data`, if one is given; raises ConfigurationError when none runs there."""
+    if data is not None:
+        use_settings(running_settings(data))
 
 
 def _running_addresses(data: Path) -> dict[str, str]:

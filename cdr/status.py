@@ -11,8 +11,8 @@ from typing import Any
 from api.spool_note import SpoolNote, read_notes
 from cdr.database import opened_database
 from cdr.printing import print_json, print_line, print_table
-from cdr.show_env import running_settings
-from common.environment import load, use_settings
+from cdr.show_env import use_settings_of
+from common.environment import load
 from common.errors import CdrError
 from common.postgres import statement
 from common.queue_state import read_counters, read_queues, read_workers
@@ -29,8 +29,7 @@ def run_status(data: Path | None = None, *, as_json: bool) -> int:
     With `data` the settings are those of the `cdr up` that runs on that folder; raises ConfigurationError when none
     does.
     """
-    if data is not None:
-        use_settings(running_settings(data))
+    use_settings_of(data)
     errors: dict[str, str] = {}
     status = {
         **_part("redis", _read_redis, errors),

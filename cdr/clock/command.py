@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cdr.options import DryRun, Everything, Json, Since, Until, require_choice
+from cdr.options import Data, DryRun, Everything, Json, Since, Until, require_choice
 
 app = typer.Typer(
     no_args_is_help=True, help="Whether `time` is read rightly, and reading it anew after a wrong setting."
@@ -15,7 +14,6 @@ app = typer.Typer(
 
 OneAccount = Annotated[str | None, typer.Option("--account", help="only of this account")]
 CallId = Annotated[str | None, typer.Option(help="only the CDRs of this call; quick together with --account")]
-Data = Annotated[Path | None, typer.Option(help="by the settings of the cdr up that runs on this folder")]
 
 
 @app.command()

@@ -15,8 +15,8 @@ from cdr.clock.counts import Chosen
 from cdr.clock.rereading import Outcome, Rereading
 from cdr.database import opened_database
 from cdr.printing import print_json, print_line, print_warning
-from cdr.show_env import running_settings
-from common.environment import load, use_settings
+from cdr.show_env import use_settings_of
+from common.environment import load
 from common.errors import CdrError
 from common.settings import AccountDefaults
 from worker.accounts import Account, Accounts
@@ -27,8 +27,7 @@ def run_recompute(chosen: Chosen, call_id: str | None, data: Path | None, *, dry
 
     With `data` by the settings of the `cdr up` that runs on that folder; raises ConfigurationError when none does.
     """
-    if data is not None:
-        use_settings(running_settings(data))
+    use_settings_of(data)
     accounts = Accounts(load(AccountDefaults))
     selection = {**chosen._asdict(), "call_id": call_id}
     with opened_database("clock recompute") as database:

@@ -10,8 +10,8 @@ from cdr.clock.counts import FAR_MINUTES, Chosen, ClockCounts, count_clocks, tot
 from cdr.clock.verdicts import Verdict, verdicts_on
 from cdr.database import opened_database
 from cdr.printing import print_json, print_line, print_table
-from cdr.show_env import running_settings
-from common.environment import load, use_settings
+from cdr.show_env import use_settings_of
+from common.environment import load
 from common.postgres import Limits
 from common.settings import AccountDefaults
 from worker.accounts import Accounts
@@ -61,8 +61,7 @@ def run_report(chosen: Chosen, data: Path | None, *, as_json: bool) -> None:
 
     Raises ConfigurationError when none does.
     """
-    if data is not None:
-        use_settings(running_settings(data))
+    use_settings_of(data)
     accounts = Accounts(load(AccountDefaults))
     with opened_database("clock report") as database:
         accounts.refresh(database)

@@ -46,7 +46,7 @@ def verdicts_on(account: str, counts: ClockCounts, settings: Account) -> list[Ve
     found = [verdict for judge in judged if (verdict := judge(account, counts, settings)) is not None]
     # While a setting looks wrong, reading the CDRs anew by it would make right ones wrong.
     if counts.outdated and not any(verdict.command for verdict in found):
-        found.append(_outdated(account, counts))
+        found.append(_outdated(account, counts, settings))
     return found
 
 
@@ -104,9 +104,14 @@ def _unconfirmed(account: str, counts: ClockCounts, settings: Account) -> Verdic
     return Verdict(account, "unconfirmed", said, None)
 
 
-def _outdated(account: str, counts: ClockCounts) -> Verdict:
+def _outdated(account: str, counts: ClockCounts, settings: Account) -> Verdict:
     said = f"{counts.outdated:,} of {counts.cdrs:,} CDRs were read by other settings than hold now"
-    return Verdict(account, "outdated", said, _recompute(account))
+    against = _of(counts, _OTHER[settings.time_rule]) if settings.time_rule in _OTHER else 0
+    if against:
+        # They are few, but whoever has just set the wrong rule has no others yet.
+        contradicted = f", of which the ids of {against:,} contradict: look at the settings first"
+        return Verdict(account, "outdated", f"{said}{contradicted}", None)
+    return Verdict(account, "outdated", f"{said}; if these are the right ones", _recompute(account))
 
 
 def _of(counts: ClockCounts, rule: str) -> int:

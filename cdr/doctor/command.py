@@ -15,8 +15,7 @@ from cdr.doctor.schema_checks import SCHEMA
 from cdr.doctor.settings_checks import SETTINGS
 from cdr.doctor.spool_checks import SPOOL
 from cdr.printing import print_json_list, print_line
-from cdr.show_env import running_settings
-from common.environment import use_settings
+from cdr.show_env import use_settings_of
 
 SECTIONS = (SETTINGS, REDIS, QUEUES_AND_RECEIVERS, POSTGRES, SCHEMA, SPOOL, RECORDINGS, HOOKS)
 _NAME_WIDTH = max(len(name) for section in SECTIONS for name in section.checks)
@@ -28,8 +27,7 @@ def run_doctor(data: Path | None, *, as_json: bool) -> int:
     With `data` the settings are those of the `cdr up` that runs on that folder; raises ConfigurationError when none
     does.
     """
-    if data is not None:
-        use_settings(running_settings(data))
+    use_settings_of(data)
     checked = examine(SECTIONS)
     if as_json:
         print_json_list(checked)

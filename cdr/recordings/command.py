@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cdr.options import DryRun, Everything, Json, Limit, Rate, Since, Until, require_choice, wrong_usage
+from cdr.options import Data, DryRun, Everything, Json, Limit, Rate, Since, Until, require_choice, wrong_usage
+from cdr.show_env import use_settings_of
 
 if TYPE_CHECKING:
     from cdr.recordings.rows import RecordingFilter
@@ -65,10 +66,16 @@ def retry(
 
 
 @app.command()
-def path(ids: Ids = None, *, account: Account = None, call_id: CallId = None, as_json: Json = False) -> None:
-    """Print where recordings are, as a path or a URL, one a line; exit 1 when one of them is not stored."""
+def path(
+    ids: Ids = None, *, account: Account = None, call_id: CallId = None, data: Data = None, as_json: Json = False
+) -> None:
+    """Print where recordings are, as a path or a URL, one a line; exit 1 when one of them is not stored.
+
+    It does not look whether the object is there: that is what verify does.
+    """
     from cdr.recordings.lists import run_path
 
+    use_settings_of(data)
     if ids is None and call_id is None:
         wrong_usage("give the ids of recordings, or --call-id")
     raise typer.Exit(run_path(_filter(ids, None, account, call_id, None, None), as_json=as_json))
@@ -82,11 +89,13 @@ def verify(
     until: Until = None,
     deep: Annotated[bool, typer.Option("--deep", help="read every object and compare its hash")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="mend what is found; deletes nothing")] = False,
+    data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Compare the rows with the store and the store with the rows, day by day; exit 1 when what is found is not mended."""
     from cdr.recordings.verify import VerifyOptions, run_verify
 
+    use_settings_of(data)
     raise typer.Exit(run_verify(VerifyOptions(account, since, until, deep, repair), as_json=as_json))
 
 

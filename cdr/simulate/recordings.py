@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -22,14 +23,29 @@ _TONES_HZ = (330, 392, 440, 494, 523, 587, 659, 784)
 _LATE_ONE_IN = 10
 
 
+class RecordingServer(ThreadingHTTPServer):
+    """Knows its address, to be put before the recordings' names, and when it was last asked for one."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _RecordingHandler)
+        self.base = f"http://127.0.0.1:{self.server_port}"
+        self.asked_at = monotonic()
+
+    def wait_until_quiet(self, seconds: float) -> None:
+        """Return once nobody has asked for so long."""
+        self.asked_at = monotonic()
+        while (left := self.asked_at + seconds - monotonic()) > 0:
+            sleep(min(left, 0.5))
+
+
 @contextmanager
-def serve_recordings() -> Iterator[str]:
-    """Serve recordings on a free loopback port until the block ends; gives the address to put before their names."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _RecordingHandler)
+def serve_recordings() -> Iterator[RecordingServer]:
+    """Serve recordings on a free loopback port until the block ends."""
+    server = RecordingServer()
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="recordings", daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield server
     finally:
         server.shutdown()
         thread.join()
@@ -60,6 +76,7 @@ def tone(hertz: int, seconds: float = 1.0) -> bytes:
 class _RecordingHandler(BaseHTTPRequestHandler):
     """Answers GET and HEAD of any `/<name>.mp3`."""
 
+    server: RecordingServer
     protocol_version = "HTTP/1.1"
     # An open connection that nobody uses must not hold its thread for ever.
     timeout = 30
@@ -73,6 +90,7 @@ class _RecordingHandler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
+        self.server.asked_at = monotonic()
         body = self._find()
         self.send_response(200 if body else 404)
         self.send_header("Content-Type", "audio/wav" if body else "text/plain")

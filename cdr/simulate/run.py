@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import current_thread, main_thread
@@ -15,7 +15,7 @@ from cdr.post_cdr import DEFAULT_TIMEOUT_SECONDS, Poster, receiver_url
 from cdr.printing import print_line, print_warning
 from cdr.progress import progress_bar
 from cdr.simulate.calls import CDRS_A_CALL, DEFAULT_CALLS_AN_HOUR, CallFactory
-from cdr.simulate.recordings import serve_recordings
+from cdr.simulate.recordings import RecordingServer, serve_recordings
 from cdr.simulate.senders import Senders
 from cdr.simulate.tally import Refusals, Tally
 from cdr.simulate.traffic import TRAFFIC_FORMATS, Post, TrafficFormat, make_posts
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 NO_RECORDINGS = "http://recordings.invalid"
+# A recording that is not there is asked for again after 10 s and after 30 s.
+QUIET_SECONDS = 45.0
 # At full speed the simulated clock keeps about the pace of the real one if this many CDRs are posted a second.
 _FULL_SPEED_CDRS_A_SECOND = 1000.0
 # A rate is kept although the receiver is slow, until this many posts wait for it.
@@ -68,8 +70,10 @@ def run_simulation(options: SimulateOptions) -> int:
             tally = Tally(stack.enter_context(options.acked.open("w", encoding="utf-8")) if options.acked else None)
             url = receiver_url(options.url)
             poster = stack.enter_context(Poster(url, options.timeout_seconds, options.connections))
-            base = stack.enter_context(serve_recordings()) if options.serve_recordings else NO_RECORDINGS
-            seconds = _post_all(options, poster, tally, refusals, base)
+            server = stack.enter_context(serve_recordings()) if options.serve_recordings else None
+            seconds = _post_all(options, poster, tally, refusals, server.base if server else NO_RECORDINGS)
+            if server:
+                _go_on_serving(server)
     except OSError as error:
         print_warning(f"cdr simulate: {error}")
         return 2
@@ -77,6 +81,12 @@ def run_simulation(options: SimulateOptions) -> int:
         print_warning(f"cdr simulate: {line}")
     print_line(tally.summary(seconds))
     return 0 if tally.acked == tally.sent else 1
+
+
+def _go_on_serving(server: RecordingServer) -> None:
+    print_warning(f"serving the recordings until nobody has asked for one for {QUIET_SECONDS:g} s; Ctrl-C ends it")
+    with suppress(KeyboardInterrupt), _signals_interrupt():
+        server.wait_until_quiet(QUIET_SECONDS)
 
 
 def _check(options: SimulateOptions) -> None:

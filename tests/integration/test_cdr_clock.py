@@ -229,6 +229,14 @@ def test_every_rule_is_read_anew_on_the_days_of_a_change(product: Product) -> No
     assert all(rule["outdated"] == 0 for rule in report(product)["rules"])
 
 
+def test_a_rule_that_its_first_cdrs_contradict_is_not_spread_to_them(product: Product) -> None:
+    load(product, *(leg(f"{EPOCH:%Y%m%d%H%M%S}call{number}", time=seconds(EPOCH)) for number in range(5)))
+    product.cdr("accounts", "set", "acme", "--time-rule", "utc")
+    [verdict] = report(product)["verdicts"]
+    assert (verdict["finding"], verdict["command"]) == ("outdated", None)
+    assert "the ids of 5 contradict" in verdict["text"]
+
+
 def test_the_filters_choose_what_is_read_and_changed(product: Product) -> None:
     sent = [epoch_cdr(60 * number) for number in range(4)]
     load(product, *sent, leg("", ivruniqueid="untimed", time=None), time_rule="local")

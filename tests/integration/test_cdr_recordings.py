@@ -218,6 +218,12 @@ def test_the_path_in_a_bucket_is_a_url_and_asks_nobody(kept: Kept, monkeypatch: 
     assert kept.cdr("path", str(recording_id)).out == "s3://bucket/a prefix/acme/2026/09/21/call-Queue.mp3\n"
 
 
+@pytest.mark.parametrize("command", ["path 1", "verify"])
+def test_the_settings_may_be_those_of_a_cdr_up(kept: Kept, tmp_path: Path, command: str) -> None:
+    done = kept.cdr(*command.split(), "--data", str(tmp_path))
+    assert (done.exit_code, "no `cdr up` is running on" in done.err) == (2, True)
+
+
 def test_a_recording_that_is_not_stored_has_no_path(kept: Kept) -> None:
     stored, pending = kept.keep("one"), kept.load("two")
 

@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
 import wave
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 import urllib3
 from fake_receiver import FakeReceiver, Reply, Request, fake_receiver
 
+from cdr.simulate import run
 from cdr.simulate.recordings import is_late, serve_recordings
 from cdr.simulate.run import SimulateOptions, posts_of, run_simulation
 from common.errors import ConfigurationError
@@ -276,27 +278,41 @@ def test_people_see_a_progress_bar(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "20/20" in terminal.getvalue()
 
 
-def test_recordings_of_the_calls_are_served_while_the_run_lasts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_recordings_of_the_calls_are_served_while_the_run_lasts_and_until_nobody_asks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "QUIET_SECONDS", 5.0)
     found: list[int] = []
+    later: list[threading.Timer] = []
+
+    def get(record: str) -> None:
+        found.append(urllib3.request("GET", record, retries=False).status)
 
     def fetch(_number: int, request: Request) -> Reply:
         record = request.body.partition(b'"record":"')[2].partition(b'"')[0].decode()
         if record:
-            found.append(urllib3.request("GET", record, retries=False).status)
+            later.append(threading.Timer(0.5, get, [record]))
+            later[-1].start()
+            get(record)
         return Reply()
 
     with fake_receiver(fetch) as receiver:
         options = SimulateOptions(receiver.url, count=20, seed=1, format="json", serve_recordings=True)
         assert run_simulation(options) == 0
-    assert found
+    for timer in later:
+        timer.join()
+    assert later
+    assert len(found) == 2 * len(later)
     assert set(found) <= {200, 404}
+    assert "until nobody has asked for one for 5 s" in capsys.readouterr().err
 
 
 def test_a_served_recording_is_audio_and_sometimes_late() -> None:
     names = [f"/2026-aws-{number}-0722776772.mp3" for number in range(100)]
     late = next(filter(is_late, names))
     on_time = next(name for name in names if not is_late(name))
-    with serve_recordings() as base, urllib3.PoolManager(retries=False) as web:
+    with serve_recordings() as server, urllib3.PoolManager(retries=False) as web:
+        base = server.base
         assert web.request("GET", base + on_time).status == 200
         assert [web.request("GET", base + late).status for _ in range(2)] == [404, 200]
         head = web.request("HEAD", base + on_time)

@@ -226,7 +226,7 @@ def fresh_product() -> Iterator[Product]:
             folder,
             stack.enter_context(proxies()),
             stack.enter_context(spool_disk(folder / "spool")),
-            stack.enter_context(serve_recordings()),
+            stack.enter_context(serve_recordings()).base,
         )
         stack.callback(product.stop)
         product.start()
