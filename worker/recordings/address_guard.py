@@ -58,6 +58,14 @@ def _unwrapped(address: Address) -> Address:
     return address
 
 
+def _is_private_address(host: str) -> bool:
+    """Tell whether a host is written as an address that no list of hosts could allow."""
+    try:
+        return not is_public(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
 class AddressGuard:
     """The only way to a socket for an address that came from outside.
 
@@ -84,7 +92,8 @@ class AddressGuard:
         An address within `allow_networks` was named by whoever named the network; a name that leads there was not.
         """
         if not (self._is_allowed_address(host) or self._hosts.allows(host, path)):
-            raise RecordingRefused(f"{shown(host)} is not in CDR_RECORDING_HOSTS")
+            setting = "CDR_RECORDING_ALLOW_NETWORKS" if _is_private_address(host) else "CDR_RECORDING_HOSTS"
+            raise RecordingRefused(f"{shown(host)} is not in {setting}")
 
     def _is_allowed_address(self, host: str) -> bool:
         try:
