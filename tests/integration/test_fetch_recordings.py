@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from loading import execute
+from loading import execute, select
 from recording_host import SIGNATURE, Host, Page, Rows, host, rows, wav
 
 from cdr.ports import free_port
@@ -340,6 +340,30 @@ def test_legs_whose_shared_address_has_nothing_yet_come_again_one_after_the_othe
 
     assert [rows.get(each)["attempts"] for each in (first, second)] == [1, 0]
     assert rows.get(second)["last_error"] == "the same address is being fetched"
+
+
+def test_what_is_written_together_is_written_in_the_order_in_which_others_lock_it(
+    host: Host, rows: Rows, run: Run, database_url: str
+) -> None:
+    host.pages |= {"/late": lambda page: page.answer(404), "/busy": lambda page: page.answer(429)}
+    _, leg, busy = rows.add(host.url("/late")), rows.add(host.url("/late")), rows.add(host.url("/busy"))
+    execute(database_url, "CREATE TABLE written (place serial, recording_id bigint, transaction xid8)")
+    execute(
+        database_url,
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO written (recording_id, transaction) VALUES (new.recording_id, pg_current_xact_id()); RETURN new;"
+        " END $$",
+    )
+    execute(
+        database_url,
+        "CREATE TRIGGER note BEFORE UPDATE ON cdr.recordings FOR EACH ROW EXECUTE FUNCTION note()",
+    )
+
+    run(leg - 1, leg, busy)
+
+    # The leg waits for what the first fetch finds, so it is put off after the host has answered about the last.
+    together = "SELECT array_agg(recording_id ORDER BY place) AS ids FROM written GROUP BY transaction"
+    assert [leg, busy] in [row["ids"] for row in select(database_url, together)]
 
 
 def test_a_run_that_comes_too_early_fetches_nothing_and_schedules_what_another_may_not_have(
