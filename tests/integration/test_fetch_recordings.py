@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loading import execute, select
@@ -21,7 +22,7 @@ from recording_host import SIGNATURE, Host, Page, Rows, host, rows, wav
 
 from cdr.ports import free_port
 from common.errors import QueueUnavailable
-from common.postgres import Database
+from common.postgres import Database, statement
 from common.redis_client import connect
 from worker.recordings import fetch_recording
 from worker.recordings.address_guard import AddressGuard
@@ -328,6 +329,33 @@ def test_legs_that_share_an_address_are_fetched_once(host: Host, rows: Rows, run
     assert [rows.get(each)["attempts"] for each in (first, second, later)] == [1, 0, 0]
     assert rows.get(other_account)["storage_key"] == "other/2026/11/23/d-Queue.wav"
     assert len(files(folder)) == 2
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """How many rows the nodes of a plan gave or left out, each time that they were run."""
+    given = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Join Filter", 0)
+    return int(given * plan["Actual Loops"]) + sum(map(rows_read, plan.get("Plans", [])))
+
+
+def test_an_address_that_is_stored_for_many_rows_is_looked_up_as_fast_as_for_one(
+    host: Host, rows: Rows, database_url: str
+) -> None:
+    recording_ids = [rows.add(host.url("/audio"), call_id=str(number)) for number in range(MAX_SIDE_BY_SIDE)]
+    execute(
+        database_url,
+        "INSERT INTO cdr.recordings (identity, provider_time, account, call_id, started_at, source_url, source_key,"
+        " status, storage_key, bytes, sha256)"
+        " SELECT sha256(number::text::bytea), provider_time, account, call_id, started_at, source_url, source_key,"
+        " 'stored', 'key', 1, identity FROM cdr.recordings, generate_series(1, 20000) AS number WHERE call_id = '0'",
+    )
+    execute(database_url, "ANALYZE cdr.recordings")
+
+    explain = b"EXPLAIN (ANALYZE, FORMAT json) " + statement("worker", "stored_twins")
+    with closing(Database(database_url, "test")) as database, database.transaction() as cursor:
+        ((plan,),) = cursor.execute(explain, {"recording_ids": recording_ids}).fetchall()
+
+    assert plan[0]["Plan"]["Actual Rows"] == MAX_SIDE_BY_SIDE
+    assert rows_read(plan[0]["Plan"]) < 100 * MAX_SIDE_BY_SIDE
 
 
 def test_legs_whose_shared_address_has_nothing_yet_come_again_one_after_the_other(
