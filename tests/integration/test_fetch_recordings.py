@@ -274,10 +274,72 @@ def test_a_host_that_asks_to_be_left_alone_is_and_it_costs_no_attempt(
 def test_a_host_that_asks_to_wait_for_a_week_is_given_up(host: Host, rows: Rows, run: Run) -> None:
     host.pages["/busy"] = lambda page: page.answer(429)
     recording_id = rows.add(host.url("/busy"))
-    rows.set(recording_id, "pending_since", datetime.now(UTC) - timedelta(days=8))
+    rows.set(recording_id, "asked_to_wait_since", datetime.now(UTC) - timedelta(days=8))
 
     assert run(recording_id) == []
     assert (rows.get(recording_id)["status"], rows.get(recording_id)["attempts"]) == ("gone", 0)
+
+
+def test_a_host_that_was_never_asked_for_a_recording_loses_none_after_a_week_without_recorders(
+    host: Host, rows: Rows, run: Run
+) -> None:
+    host.pages["/busy"] = lambda page: page.answer(429)
+    recording_ids = [rows.add(f"{host.url('/busy')}&{number}") for number in range(3)]
+    for each in recording_ids:
+        rows.set(each, "pending_since", datetime.now(UTC) - timedelta(days=8))
+
+    assert retried(run(*recording_ids)) == recording_ids
+    first = [rows.get(each)["asked_to_wait_since"] for each in recording_ids]
+    for each in recording_ids:
+        rows.make_due(each)
+    # Now none of them is asked for: the gate knows that the host wants to be left alone.
+    run(*recording_ids)
+
+    assert {rows.get(each)["status"] for each in recording_ids} == {"pending"}
+    assert [rows.get(each)["asked_to_wait_since"] for each in recording_ids] == first
+    assert any(first)
+
+
+def test_the_gate_of_a_host_that_asks_to_wait_gives_up_nothing(
+    host: Host, rows: Rows, run: Run, redis_url: str
+) -> None:
+    recording_id, long_ago = rows.add(host.url("/audio")), datetime.now(UTC) - timedelta(days=8)
+    rows.set(recording_id, "asked_to_wait_since", long_ago)
+    with closing(connect(redis_url)) as connection:
+        connection.set(f"cdr:host_wait:127.0.0.1:{host.server_port}", 1, px=60_000)
+
+    assert retried(run(recording_id)) == [recording_id]
+
+    row = rows.get(recording_id)
+    assert (row["status"], row["asked_to_wait_since"]) == ("pending", long_ago)
+
+
+@pytest.mark.parametrize("page", ["/audio", "/late", "/gone"])
+def test_another_answer_ends_that_a_host_asks_to_wait(host: Host, rows: Rows, run: Run, page: str) -> None:
+    host.pages |= {"/late": lambda page: page.answer(404), "/gone": lambda page: page.answer(410)}
+    recording_id = rows.add(host.url(page))
+    rows.set(recording_id, "asked_to_wait_since", datetime.now(UTC) - timedelta(days=8))
+
+    run(recording_id)
+
+    assert rows.get(recording_id)["asked_to_wait_since"] is None
+
+
+def test_a_host_that_asks_to_wait_again_is_known_since_the_first_time(
+    host: Host, rows: Rows, run: Run, redis_url: str
+) -> None:
+    host.pages["/busy"] = lambda page: page.answer(429)
+    recording_id = rows.add(host.url("/busy"))
+    run(recording_id)
+    first = rows.get(recording_id)["asked_to_wait_since"]
+    with closing(connect(redis_url)) as connection:
+        assert connection.delete(f"cdr:host_wait:127.0.0.1:{host.server_port}") == 1
+    rows.make_due(recording_id)
+
+    run(recording_id)
+
+    assert rows.get(recording_id)["last_error"].endswith("(HTTP 429)")
+    assert rows.get(recording_id)["asked_to_wait_since"] == first is not None
 
 
 def test_a_host_has_no_more_requests_at_a_time_than_places(

@@ -49,7 +49,7 @@ class Fetcher:
         except QueueUnavailable:
             raise
         except Transient as error:
-            return PutOff(str(error), STORE_RETRY_SECONDS, "store")
+            return PutOff(str(error), STORE_RETRY_SECONDS, "store", asked_to_wait=False)
 
     def _ask(self, recording: Recording, host: str, visit: Visit) -> Outcome:
         with open_checked(recording.source_url, self.guard, self.limits) as response:
@@ -82,7 +82,7 @@ def _host_waits(response: Response, host: str, visit: Visit) -> PutOff:
     asked = response.retry_after_seconds
     seconds = DEFAULT_HOST_WAIT_SECONDS if asked is None else min(max(asked, 1.0), LONGEST_HOST_WAIT_SECONDS)
     visit.leave_alone(host, seconds)
-    return PutOff(f"{host} asks to wait (HTTP {response.status})", seconds, host, asked_to=True)
+    return PutOff(f"{host} asks to wait (HTTP {response.status})", seconds, host, asked_to_wait=True)
 
 
 def _head(chunks: Iterator[bytes]) -> bytes:
