@@ -80,6 +80,8 @@ LOAD_CDRS = "worker.jobs.load_cdrs"
 KEEP_BODIES = "worker.jobs.keep_bodies"
 FETCH_RECORDINGS = "worker.jobs.fetch_recordings"
 RUN_HOOK = "worker.jobs.run_hook"
+# What a job says how many it carries of. Two fields, because releases before this one take a thousand jobs along by the first.
+_SIZE_FIELDS = {LOAD_CDRS: "cdrs", FETCH_RECORDINGS: "recordings"}
 ALLOWED_FUNCTIONS = frozenset({LOAD_CDRS, KEEP_BODIES, FETCH_RECORDINGS, RUN_HOOK})
 
 # The field of the counters that says when a worker loaded last.
@@ -143,7 +145,7 @@ class CdrJob(Job):
 
     def restore(self, raw_data: dict[bytes, bytes]) -> Any:
         """Take what we need of what Redis holds; raises whatever RQ does for a value that nobody can read."""
-        self.size = _count(raw_data.get(b"cdrs"))
+        self.size = _count(raw_data.get(b"cdrs") or raw_data.get(b"recordings"))
         self.deaths = _count(raw_data.get(b"deaths"))
         super().restore({name: value for name, value in raw_data.items() if name in _FIELDS})
         self.timeout, self.result_ttl, self.failure_ttl = NO_TIMEOUT, RESULT_TTL_SECONDS, KEEP_FOR_EVER
@@ -265,18 +267,13 @@ class NewJob:
             "timeout": NO_TIMEOUT,
             "result_ttl": RESULT_TTL_SECONDS,
             "failure_ttl": KEEP_FOR_EVER,
-            # Not RQ's: how many CDRs or recordings it carries, so that a worker knows how many such jobs it does at once. The name
-            # is from when there were CDRs only.
-            **({"cdrs": len(self.arguments[0])} if self._is_batch else {}),
+            **self._size(),
         }
 
-    @property
-    def _is_batch(self) -> bool:
-        return (
-            self.function in {LOAD_CDRS, FETCH_RECORDINGS}
-            and bool(self.arguments)
-            and isinstance(self.arguments[0], list)
-        )
+    def _size(self) -> dict[str, int]:
+        """Count what the job carries, which is not RQ's, so that a worker knows how many such jobs it does at once."""
+        name = _SIZE_FIELDS.get(self.function)
+        return {name: len(self.arguments[0])} if name and self.arguments and isinstance(self.arguments[0], list) else {}
 
 
 def read_call(data: bytes) -> tuple[str, list[Any]]:

@@ -51,9 +51,10 @@ local ids, known, room = {ARGV[3]}, {[ARGV[3]] = true}, tonumber(ARGV[4])
 while room > 0 and #ids < tonumber(ARGV[5]) do
     local id = redis.call('LINDEX', waiting, 0)
     if not id or string.find(id, '[^%w_-]') then break end
-    local fields = redis.pcall('HMGET', 'rq:job:' .. id, 'cdrs', 'deaths')
-    local size = fields[1] and string.match(fields[1], '^%d+$') and tonumber(fields[1])
-    if not size or fields[2] or size > room then break end
+    local fields = redis.pcall('HMGET', 'rq:job:' .. id, 'cdrs', 'recordings', 'deaths')
+    local count = fields[1] or fields[2]
+    local size = count and string.match(count, '^%d+$') and tonumber(count)
+    if not size or fields[3] or size > room then break end
     redis.call('LPOP', waiting)
     if not known[id] then ids[#ids + 1] = id end
     known[id] = true

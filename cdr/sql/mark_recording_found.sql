@@ -9,5 +9,6 @@ VALUES (
 )
 ON CONFLICT (identity, source_key) DO UPDATE
 SET status = 'stored', storage_key = excluded.storage_key, bytes = excluded.bytes, sha256 = excluded.sha256,
-    content_type = excluded.content_type, next_attempt_at = NULL, last_error = NULL, updated_at = now()
+    content_type = excluded.content_type, next_attempt_at = NULL, asked_to_wait_since = NULL, last_error = NULL,
+    updated_at = now()
 WHERE recording.status <> 'stored'

@@ -14,7 +14,8 @@ WITH chosen AS (
     FOR UPDATE
 )
 UPDATE cdr.recordings AS recording
-SET status = 'pending', attempts = 0, next_attempt_at = now(), pending_since = now(), updated_at = now()
+SET status = 'pending', attempts = 0, next_attempt_at = now(), pending_since = now(),
+    asked_to_wait_since = NULL, updated_at = now()
 FROM chosen
 WHERE recording.recording_id = chosen.recording_id
 RETURNING recording.recording_id

@@ -13,7 +13,16 @@ WITH updated AS (
 calls_to_fold AS (
     INSERT INTO cdr.outbox (kind, call_keys, provider_times)
     SELECT 'calls', array_agg(call_key), array_agg(provider_time) FROM updated HAVING count(*) > 0
+),
+-- Locked in the order in which recorders write them, so that neither waits for the other.
+moved AS (
+    SELECT recording.recording_id, updated.started_at
+    FROM updated
+    JOIN cdr.recordings AS recording USING (identity)
+    WHERE recording.started_at <> updated.started_at
+    ORDER BY recording.recording_id
+    FOR UPDATE OF recording
 )
-UPDATE cdr.recordings AS known SET started_at = updated.started_at
-FROM updated
-WHERE known.identity = updated.identity AND known.started_at <> updated.started_at
+UPDATE cdr.recordings AS known SET started_at = moved.started_at
+FROM moved
+WHERE known.recording_id = moved.recording_id

@@ -38,6 +38,7 @@ from common.job_queue import (
     LOAD_CDRS,
     NO_TIMEOUT,
     PAYLOAD_VERSION,
+    RECORDINGS,
     RESULT_TTL_SECONDS,
     RUN_HOOK,
     CdrJob,
@@ -110,6 +111,19 @@ def test_a_jobs_hash_is_what_rq_writes(connection: redis.Redis, size: int) -> No
         assert str_to_date(ours.pop(name)) <= str_to_date(theirs.pop(name))
     # The one field that is ours: how many CDRs the job carries. RQ leaves alone what it does not know.
     assert ours == {**theirs, "cdrs": str(size).encode()}
+
+
+def test_recordings_are_counted_where_the_release_before_does_not_look(connection: redis.Redis) -> None:
+    # It takes as many jobs along as it does of CDRs: a thousand recordings would be fetched before any of them is told.
+    write(connection, NewJob(RECORDINGS, FETCH_RECORDINGS, ([1, 2, 3],), "fetch", "ours"))
+    assert connection.hmget(job_key("ours"), "cdrs", "recordings") == [None, b"3"]
+
+
+@pytest.mark.parametrize("field", ["cdrs", "recordings"])
+def test_a_job_tells_how_much_it_carries_in_either_field(connection: redis.Redis, field: str) -> None:
+    write(connection, NewJob(CDRS, KEEP_BODIES, ([],), "keep", "ours"))
+    connection.hset(job_key("ours"), field, 7)
+    assert CdrJob.fetch("ours", connection=connection).size == 7
 
 
 def test_what_rq_leaves_empty_is_what_we_leave_out(connection: redis.Redis) -> None:

@@ -362,6 +362,31 @@ def test_a_row_that_is_being_merged_is_read_as_the_merge_leaves_it(product: Prod
     load_one.database.close()
 
 
+def test_recordings_are_locked_in_the_order_in_which_recorders_write_them(product: Product, database: Database) -> None:
+    for number in range(10):
+        # One by one, so that their ids are not in the order of the key by which CDRs are locked.
+        load(product, epoch_cdr(number, record=f"https://records.invalid/{number}.mp3"), time_rule="local")
+    ids = [recording_id for (recording_id,) in product.query("SELECT recording_id FROM cdr.recordings ORDER BY 1")]
+    for recording_id in reversed(ids):
+        # So that both tables hold them in the opposite order.
+        product.run("UPDATE cdr.recordings SET updated_at = now() WHERE recording_id = %s", recording_id)
+        product.run(
+            "UPDATE cdr.cdrs SET loaded_at = now()"
+            " WHERE identity = (SELECT identity FROM cdr.recordings WHERE recording_id = %s)",
+            recording_id,
+        )
+    work = Rereading(database, Accounts(AccountDefaults()), Chosen(), None)
+    with psycopg.connect(product.database_url) as recorder:
+        recorder.execute("SELECT FROM cdr.recordings WHERE recording_id = %s FOR UPDATE", (ids[0],))
+        thread = threading.Thread(target=run, args=(work,))
+        thread.start()
+        until(lambda: waiting(product))
+        free = product.query("SELECT recording_id FROM cdr.recordings ORDER BY 1 FOR UPDATE SKIP LOCKED")
+    thread.join()
+    assert [recording_id for (recording_id,) in free] == ids[1:]
+    assert work.outcome.changed.total() == 10
+
+
 def run(work: Rereading) -> None:
     for part in work.ranges():
         work.run(part, change=True, progress=lambda: None)

@@ -78,7 +78,7 @@ def test_a_retry_makes_recordings_due_and_the_scheduler_queues_them(kept: Kept) 
     gone, refused, failed, later = (kept.load(f"call{number}") for number in range(4))
     for recording_id, status in ((gone, "gone"), (refused, "refused"), (failed, "failed")):
         kept.change(recording_id, status=status, attempts=10, last_error="no", pending_since=SOON - timedelta(days=9))
-    kept.change(later, attempts=3, next_attempt_at=SOON)
+    kept.change(later, attempts=3, next_attempt_at=SOON, asked_to_wait_since=SOON - timedelta(days=9))
     kept.queue()
     kept.product.redis.flushall()
 
@@ -87,6 +87,7 @@ def test_a_retry_makes_recordings_due_and_the_scheduler_queues_them(kept: Kept) 
     assert (done.exit_code, done.out) == (0, "4\n")
     rows = [kept.row(each) for each in (gone, refused, failed, later)]
     assert {(row["status"], row["attempts"]) for row in rows} == {("pending", 0)}
+    assert kept.product.query("SELECT count(asked_to_wait_since) FROM cdr.recordings") == [(0,)]
     for row in rows:
         assert datetime.fromisoformat(row["next_attempt_at"]) <= datetime.now(UTC)
         assert datetime.fromisoformat(row["pending_since"]) > datetime.now(UTC) - timedelta(minutes=5)

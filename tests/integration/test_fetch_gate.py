@@ -47,7 +47,7 @@ def test_a_host_is_asked_by_no_more_than_there_are_places(visits: list[Visit]) -
     with one.place(HOST) as first, other.place(HOST) as second, other.place(HOST) as third:
         assert (first, second) == (None, None)
         assert third is not None
-        assert (third.error, third.asked_to) == (f"2 others are fetched from {HOST}", False)
+        assert (third.error, third.asked_to_wait) == (f"2 others are fetched from {HOST}", None)
         with one.place("another.invalid") as elsewhere:
             assert elsewhere is None
     # What was given back may take a moment on its way.
@@ -79,7 +79,7 @@ def test_a_host_that_asks_to_wait_is_left_alone_by_everybody(visits: list[Visit]
     other.leave_alone(HOST, 5)
     with other.place(HOST) as put_off, other.place("another.invalid") as elsewhere:
         assert put_off is not None
-        assert (put_off.error, put_off.cause, put_off.asked_to) == (f"{HOST} asks to wait", HOST, True)
+        assert (put_off.error, put_off.cause, put_off.asked_to_wait) == (f"{HOST} asks to wait", HOST, None)
         assert 60 < put_off.wait_seconds <= 120
         assert elsewhere is None
     connection.delete(wait_key(HOST))

@@ -11,23 +11,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from loading import execute
-from recording_host import SIGNATURE, Host, Page, Rows, host, rows, wav
+from loading import execute, select
+from recording_host import SIGNATURE, Host, Page, Rows, host, rows, serving, wav
 
 from cdr.ports import free_port
 from common.errors import QueueUnavailable
-from common.postgres import Database
+from common.postgres import Database, statement
 from common.redis_client import connect
 from worker.recordings import fetch_recording
 from worker.recordings.address_guard import AddressGuard
 from worker.recordings.audio_kind import audio_kind
 from worker.recordings.fetch_batch import MAX_SIDE_BY_SIDE, Batch
-from worker.recordings.fetch_gate import LEASE_SECONDS, FetchGate, Visit
+from worker.recordings.fetch_gate import LEASE_SECONDS, FetchGate, Visit, places_key
 from worker.recordings.fetch_recording import Fetcher
 from worker.recordings.recording_outcome import PutOff
 from worker.recordings.recording_store import RecordingStore
@@ -273,26 +275,96 @@ def test_a_host_that_asks_to_be_left_alone_is_and_it_costs_no_attempt(
 def test_a_host_that_asks_to_wait_for_a_week_is_given_up(host: Host, rows: Rows, run: Run) -> None:
     host.pages["/busy"] = lambda page: page.answer(429)
     recording_id = rows.add(host.url("/busy"))
-    rows.set(recording_id, "pending_since", datetime.now(UTC) - timedelta(days=8))
+    rows.set(recording_id, "asked_to_wait_since", datetime.now(UTC) - timedelta(days=8))
 
     assert run(recording_id) == []
     assert (rows.get(recording_id)["status"], rows.get(recording_id)["attempts"]) == ("gone", 0)
 
 
+def test_a_host_that_was_never_asked_for_a_recording_loses_none_after_a_week_without_recorders(
+    host: Host, rows: Rows, run: Run
+) -> None:
+    host.pages["/busy"] = lambda page: page.answer(429)
+    recording_ids = [rows.add(f"{host.url('/busy')}&{number}") for number in range(3)]
+    for each in recording_ids:
+        rows.set(each, "pending_since", datetime.now(UTC) - timedelta(days=8))
+
+    assert retried(run(*recording_ids)) == recording_ids
+    first = [rows.get(each)["asked_to_wait_since"] for each in recording_ids]
+    for each in recording_ids:
+        rows.make_due(each)
+    # Now none of them is asked for: the gate knows that the host wants to be left alone.
+    run(*recording_ids)
+
+    assert {rows.get(each)["status"] for each in recording_ids} == {"pending"}
+    assert [rows.get(each)["asked_to_wait_since"] for each in recording_ids] == first
+    assert any(first)
+
+
+def test_the_gate_of_a_host_that_asks_to_wait_gives_up_nothing(
+    host: Host, rows: Rows, run: Run, redis_url: str
+) -> None:
+    recording_id, long_ago = rows.add(host.url("/audio")), datetime.now(UTC) - timedelta(days=8)
+    rows.set(recording_id, "asked_to_wait_since", long_ago)
+    with closing(connect(redis_url)) as connection:
+        connection.set(f"cdr:host_wait:127.0.0.1:{host.server_port}", 1, px=60_000)
+
+    assert retried(run(recording_id)) == [recording_id]
+
+    row = rows.get(recording_id)
+    assert (row["status"], row["asked_to_wait_since"]) == ("pending", long_ago)
+
+
+@pytest.mark.parametrize("page", ["/audio", "/late", "/gone"])
+def test_another_answer_ends_that_a_host_asks_to_wait(host: Host, rows: Rows, run: Run, page: str) -> None:
+    host.pages |= {"/late": lambda page: page.answer(404), "/gone": lambda page: page.answer(410)}
+    recording_id = rows.add(host.url(page))
+    rows.set(recording_id, "asked_to_wait_since", datetime.now(UTC) - timedelta(days=8))
+
+    run(recording_id)
+
+    assert rows.get(recording_id)["asked_to_wait_since"] is None
+
+
+def test_a_host_that_asks_to_wait_again_is_known_since_the_first_time(
+    host: Host, rows: Rows, run: Run, redis_url: str
+) -> None:
+    host.pages["/busy"] = lambda page: page.answer(429)
+    recording_id = rows.add(host.url("/busy"))
+    run(recording_id)
+    first = rows.get(recording_id)["asked_to_wait_since"]
+    with closing(connect(redis_url)) as connection:
+        assert connection.delete(f"cdr:host_wait:127.0.0.1:{host.server_port}") == 1
+    rows.make_due(recording_id)
+
+    run(recording_id)
+
+    assert rows.get(recording_id)["last_error"].endswith("(HTTP 429)")
+    assert rows.get(recording_id)["asked_to_wait_since"] == first is not None
+
+
+class SlowPage:
+    """A page that takes its time, and counts who asks for it meanwhile."""
+
+    def __init__(self) -> None:
+        self.most_at_once = 0
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, page: Page) -> None:
+        with self._lock:
+            self._count += 1
+            self.most_at_once = max(self.most_at_once, self._count)
+        time.sleep(0.1)
+        with self._lock:
+            self._count -= 1
+        page.answer(200, MP3)
+
+
 def test_a_host_has_no_more_requests_at_a_time_than_places(
     host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
 ) -> None:
-    counts, most, lock = [0], [0], threading.Lock()
-
-    def slow(page: Page) -> None:
-        with lock:
-            counts[0] += 1
-            most[0] = max(most[0], counts[0])
-        time.sleep(0.1)
-        with lock:
-            counts[0] -= 1
-        page.answer(200, MP3)
-
+    slow = SlowPage()
     host.pages["/slow"] = slow
     ids = [rows.add(f"{host.url('/slow')}&{number}", call_id=str(number)) for number in range(8)]
     fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
@@ -307,8 +379,87 @@ def test_a_host_has_no_more_requests_at_a_time_than_places(
     for each in two_recorders:
         each.join()
 
-    assert most == [2]
+    assert slow.most_at_once == 2
     assert len(files(folder)) == 8
+
+
+def test_the_host_that_asks_to_wait_is_left_alone_and_not_the_one_that_led_to_it(
+    host: Host, rows: Rows, run: Run, redis_url: str
+) -> None:
+    asked: list[Page] = []
+    with serving() as bucket:
+        host.pages["/there"] = lambda page: page.answer(302, Location=bucket.url("/busy"))
+        bucket.pages["/busy"] = lambda page: (asked.append(page), page.answer(429, Retry_After="120"))[1]
+        first, second, direct = (
+            rows.add(host.url("/there")),
+            rows.add(f"{host.url('/there')}&2"),
+            rows.add(host.url("/audio")),
+        )
+
+        assert retried(run(first)) == [first]
+        assert retried(run(second, direct)) == [second]
+
+    assert rows.get(first)["last_error"] == f"{bucket.name} asks to wait (HTTP 429)"
+    assert rows.get(second)["last_error"] == f"{bucket.name} asks to wait"
+    assert rows.get(second)["asked_to_wait_since"] is None
+    assert rows.get(direct)["status"] == "stored"
+    assert len(asked) == 1
+
+
+def test_a_host_has_no_more_requests_than_places_whoever_leads_to_it(
+    host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
+) -> None:
+    slow = SlowPage()
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+    with (
+        serving() as panel,
+        serving() as bucket,
+        closing(Database(database_url, "test")) as database,
+        closing(connect(redis_url)) as client,
+    ):
+        bucket.pages["/slow"] = slow
+        for each in (host, panel):
+            each.pages["/there"] = lambda page: page.answer(302, Location=bucket.url("/slow"))
+        urls = [f"{each.url('/there')}&{number}" for number in range(4) for each in (host, panel)]
+        ids = [rows.add(url, call_id=str(number)) for number, url in enumerate(urls)]
+        assert Batch(database, fetcher, FetchGate(client, 2, 30), WAITS).fetch(ids) == []
+
+    assert slow.most_at_once == 2
+    assert {rows.get(each)["status"] for each in ids} == {"stored"}
+
+
+def test_a_place_at_a_host_is_given_back_once_it_has_led_elsewhere(
+    host: Host, rows: Rows, run: Run, redis_url: str
+) -> None:
+    held: list[int] = []
+
+    def see_who_is_there(page: Page) -> None:
+        with closing(connect(redis_url)) as connection:
+            ends_at = time.monotonic() + 10
+            while connection.zcard(places_key(host.name)) and time.monotonic() < ends_at:
+                time.sleep(0.01)
+            held.extend(connection.zcard(places_key(name)) for name in (host.name, bucket.name))
+        page.answer(200, MP3)
+
+    with serving() as bucket:
+        bucket.pages["/there"] = see_who_is_there
+        host.pages["/here"] = lambda page: page.answer(302, Location=bucket.url("/there"))
+        assert run(rows.add(host.url("/here")), limits=replace(LIMITS, read_seconds=20, total_seconds=30)) == []
+
+    assert held == [0, 1]
+
+
+def test_a_host_that_leads_to_itself_is_not_stood_in_line_for_again(
+    host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
+) -> None:
+    host.pages["/here"] = lambda page: page.answer(302, Location=host.url("/audio"))
+    recording_id = rows.add(host.url("/here"))
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+
+    with closing(Database(database_url, "test")) as database, closing(connect(redis_url)) as client:
+        assert Batch(database, fetcher, FetchGate(client, 1, 0), WAITS).fetch([recording_id]) == []
+
+    assert rows.get(recording_id)["status"] == "stored"
 
 
 def test_legs_that_share_an_address_are_fetched_once(host: Host, rows: Rows, run: Run, folder: Path) -> None:
@@ -330,6 +481,33 @@ def test_legs_that_share_an_address_are_fetched_once(host: Host, rows: Rows, run
     assert len(files(folder)) == 2
 
 
+def rows_read(plan: dict[str, Any]) -> int:
+    """How many rows the nodes of a plan gave or left out, each time that they were run."""
+    given = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Join Filter", 0)
+    return int(given * plan["Actual Loops"]) + sum(map(rows_read, plan.get("Plans", [])))
+
+
+def test_an_address_that_is_stored_for_many_rows_is_looked_up_as_fast_as_for_one(
+    host: Host, rows: Rows, database_url: str
+) -> None:
+    recording_ids = [rows.add(host.url("/audio"), call_id=str(number)) for number in range(MAX_SIDE_BY_SIDE)]
+    execute(
+        database_url,
+        "INSERT INTO cdr.recordings (identity, provider_time, account, call_id, started_at, source_url, source_key,"
+        " status, storage_key, bytes, sha256)"
+        " SELECT sha256(number::text::bytea), provider_time, account, call_id, started_at, source_url, source_key,"
+        " 'stored', 'key', 1, identity FROM cdr.recordings, generate_series(1, 20000) AS number WHERE call_id = '0'",
+    )
+    execute(database_url, "ANALYZE cdr.recordings")
+
+    explain = b"EXPLAIN (ANALYZE, FORMAT json) " + statement("worker", "stored_twins")
+    with closing(Database(database_url, "test")) as database, database.transaction() as cursor:
+        ((plan,),) = cursor.execute(explain, {"recording_ids": recording_ids}).fetchall()
+
+    assert plan[0]["Plan"]["Actual Rows"] == MAX_SIDE_BY_SIDE
+    assert rows_read(plan[0]["Plan"]) < 100 * MAX_SIDE_BY_SIDE
+
+
 def test_legs_whose_shared_address_has_nothing_yet_come_again_one_after_the_other(
     host: Host, rows: Rows, run: Run
 ) -> None:
@@ -340,6 +518,30 @@ def test_legs_whose_shared_address_has_nothing_yet_come_again_one_after_the_othe
 
     assert [rows.get(each)["attempts"] for each in (first, second)] == [1, 0]
     assert rows.get(second)["last_error"] == "the same address is being fetched"
+
+
+def test_what_is_written_together_is_written_in_the_order_in_which_others_lock_it(
+    host: Host, rows: Rows, run: Run, database_url: str
+) -> None:
+    host.pages |= {"/late": lambda page: page.answer(404), "/busy": lambda page: page.answer(429)}
+    _, leg, busy = rows.add(host.url("/late")), rows.add(host.url("/late")), rows.add(host.url("/busy"))
+    execute(database_url, "CREATE TABLE written (place serial, recording_id bigint, transaction xid8)")
+    execute(
+        database_url,
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO written (recording_id, transaction) VALUES (new.recording_id, pg_current_xact_id()); RETURN new;"
+        " END $$",
+    )
+    execute(
+        database_url,
+        "CREATE TRIGGER note BEFORE UPDATE ON cdr.recordings FOR EACH ROW EXECUTE FUNCTION note()",
+    )
+
+    run(leg - 1, leg, busy)
+
+    # The leg waits for what the first fetch finds, so it is put off after the host has answered about the last.
+    together = "SELECT array_agg(recording_id ORDER BY place) AS ids FROM written GROUP BY transaction"
+    assert [leg, busy] in [row["ids"] for row in select(database_url, together)]
 
 
 def test_a_run_that_comes_too_early_fetches_nothing_and_schedules_what_another_may_not_have(

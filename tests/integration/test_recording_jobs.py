@@ -151,7 +151,10 @@ def test_two_jobs_for_a_recording_become_one(connection: redis.Redis, host: Host
     assert [job for job, _ in waiting(connection)] == due_later[1:]
 
 
-def test_recordings_of_many_jobs_are_fetched_side_by_side(connection: redis.Redis, host: Host, rows: Rows) -> None:
+@pytest.mark.parametrize("field", ["recordings", "cdrs"], ids=["as written now", "as another release wrote them"])
+def test_recordings_of_many_jobs_are_fetched_side_by_side(
+    connection: redis.Redis, host: Host, rows: Rows, field: str
+) -> None:
     # As a quiet line makes them: a call ends, and its recording has a job to itself.
     together = threading.Barrier(MAX_SIDE_BY_SIDE)
 
@@ -164,6 +167,8 @@ def test_recordings_of_many_jobs_are_fetched_side_by_side(connection: redis.Redi
         host.pages[f"/{number}"] = page_of_all if number < MAX_SIDE_BY_SIDE else host.pages["/audio"]
         recording_ids.append(rows.add(host.url(f"/{number}"), call_id=f"call-{number}"))
         enqueue(connection, [recording_job([recording_ids[-1]], f"job-{number}")])
+        assert connection.hdel(job_key(f"job-{number}"), "recordings") == 1
+        connection.hset(job_key(f"job-{number}"), field, 1)
 
     run(connection)
 

@@ -9,8 +9,8 @@ import pytest
 
 from worker.recordings.audio_facts import AudioFacts
 from worker.recordings.recording_outcome import (
+    ASKED_TO_WAIT_AT_MOST_SECONDS,
     LONGEST_RETRY_AFTER_SECONDS,
-    PUT_OFF_AT_MOST_SECONDS,
     Closed,
     NotReady,
     PutOff,
@@ -21,8 +21,10 @@ from worker.recordings.recording_outcome import (
 from worker.recordings.recording_store import StoredObject
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-RECORDING = Recording(7, "acme", "call", "Queue", NOW, "http://audio.invalid/1.mp3", b"key", 0, NOW, 0, 60, 120)
+RECORDING = Recording(7, "acme", "call", "Queue", NOW, "http://audio.invalid/1.mp3", b"key", 0, NOW, 0, None, 120)
 WAITS = (10.0, 30.0, 86_400.0)
+WEEK_LONG = replace(RECORDING, asked_to_wait_seconds=ASKED_TO_WAIT_AT_MOST_SECONDS + 1)
+ASKS_TO_WAIT = PutOff("asks to wait", 120, "host", asked_to_wait=True)
 
 
 @pytest.mark.parametrize(("attempts", "wait_seconds"), [(0, 10), (1, 30), (2, 86_400)])
@@ -44,19 +46,23 @@ def test_a_host_may_ask_for_a_longer_wait_and_not_for_any(asked: float, wait_sec
 
 def test_what_is_put_off_costs_no_attempt() -> None:
     tried = replace(RECORDING, attempts=3)
-    name, values = update_for(tried, PutOff("asks to wait", 120, "host", asked_to=True), WAITS)
+    name, values = update_for(tried, ASKS_TO_WAIT, WAITS)
     assert (name, values["wait_seconds"], values["attempts"]) == ("postpone_recording", 120, 0)
 
 
 def test_a_host_that_asks_to_wait_for_a_week_is_given_up() -> None:
-    old = replace(RECORDING, pending_seconds=PUT_OFF_AT_MOST_SECONDS + 1)
-    name, values = update_for(old, PutOff("asks to wait", 120, "host", asked_to=True), WAITS)
+    name, values = update_for(WEEK_LONG, ASKS_TO_WAIT, WAITS)
     assert (name, values) == ("close_recording", {"status": "gone", "error": "gave up: asks to wait", "attempts": 0})
 
 
-def test_a_store_of_ours_that_fails_for_a_week_loses_no_recording() -> None:
-    old = replace(RECORDING, pending_seconds=PUT_OFF_AT_MOST_SECONDS + 1)
-    assert update_for(old, PutOff("disk full", 60, "store"), WAITS)[0] == "postpone_recording"
+@pytest.mark.parametrize("asked_to_wait", [False, None], ids=["the store fails", "the host was not asked"])
+def test_what_was_put_off_by_us_is_never_given_up(asked_to_wait: bool | None) -> None:
+    name, values = update_for(WEEK_LONG, PutOff("why", 60, "cause", asked_to_wait), WAITS)
+    assert (name, values["asked_to_wait"]) == ("postpone_recording", asked_to_wait)
+
+
+def test_a_host_that_has_nothing_does_not_ask_to_wait() -> None:
+    assert update_for(WEEK_LONG, NotReady("HTTP 404"), WAITS)[1]["asked_to_wait"] is False
 
 
 def test_what_is_closed_counts_as_an_attempt() -> None:

@@ -104,16 +104,23 @@ class Batch:
             return self._record([(recording, refused)])
 
     def _record(self, outcomes: Sequence[tuple[Recording, Outcome]]) -> list[Retry]:
-        """Write outcomes into their rows, in one transaction; return when to try again what this run has to see to."""
+        """Write outcomes into their rows, in one transaction; return when to try again what this run has to see to.
+
+        In the order of their ids, as whoever else changes several of them does: in any other, two could wait for each other.
+        """
         if not outcomes:
             return []
         try:
             with self.database.transaction() as cursor:
-                written = [_write(cursor, recording, outcome, self.waits) for recording, outcome in outcomes]
+                written = [_write(cursor, *each, self.waits) for each in sorted(outcomes, key=_recording_id)]
         except RefusedByDatabase as error:
             # What follows the first line quotes the row, and its address.
             raise RefusedByDatabase(str(error).partition("\n")[0], error.sqlstate) from None
         return [retry for retry in written if retry is not None]
+
+
+def _recording_id(written: tuple[Recording, Outcome]) -> int:
+    return written[0].recording_id
 
 
 def _write(cursor: Cursor, recording: Recording, outcome: Outcome, waits: tuple[float, ...]) -> Retry | None:

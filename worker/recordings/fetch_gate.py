@@ -129,7 +129,7 @@ class Visit:
             keys = [wait_key(host), places_key(host)]
             found = int(self._run(gate_scripts.ENTER, keys, member, self._per_host, LEASE_SECONDS))
             if found > 0:
-                return PutOff(f"{host} asks to wait", found / 1000, host, asked_to=True)
+                return PutOff(f"{host} asks to wait", found / 1000, host)
             if found < 0:
                 with self._guard:
                     self._places[member] = host

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from worker.recordings.audio_facts import AudioFacts, note_difference
 from worker.recordings.recording_store import StoredObject
 
-# A host may ask to wait again and again, which costs no attempt; so long may it go on.
-PUT_OFF_AT_MOST_SECONDS = 7 * 86_400.0
+# A host may ask to wait for a recording again and again, which costs no attempt; so long may it go on.
+ASKED_TO_WAIT_AT_MOST_SECONDS = 7 * 86_400.0
 # No host is believed that a recording is worth a longer wait.
 LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 
@@ -19,8 +19,8 @@ LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 class Recording:
     """A row of `cdr.recordings` that is pending.
 
-    `attempts` counts those made before, `wait_seconds` is how long it is not yet due, `pending_seconds` how long it has been
-    pending, `talk_seconds` how long the call talked.
+    `attempts` counts those made before, `wait_seconds` is how long it is not yet due, `asked_to_wait_seconds` how long its host
+    has asked to wait whenever it was asked for this recording, `talk_seconds` how long the call talked.
     """
 
     recording_id: int
@@ -34,7 +34,7 @@ class Recording:
     attempts: int
     next_attempt_at: datetime | None
     wait_seconds: float
-    pending_seconds: float
+    asked_to_wait_seconds: float | None
     talk_seconds: int | None
 
 
@@ -60,14 +60,14 @@ class NotReady:
 class PutOff:
     """Nothing was learned of the recording, which counts as no attempt.
 
-    `cause` is the same for those that wait for the same: they come again together. It is the host that asks to wait when
-    `asked_to`, which is not obeyed for ever.
+    `cause` is the same for those that wait for the same: they come again together. `asked_to_wait` says whether its host, asked
+    for this recording, answered that it should wait, which is not obeyed for ever; None: it was not asked for it.
     """
 
     error: str
     wait_seconds: float
     cause: str
-    asked_to: bool = False
+    asked_to_wait: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,14 @@ def update_for(recording: Recording, outcome: Outcome, waits: tuple[float, ...])
     if isinstance(outcome, Closed):
         return "close_recording", {**asdict(outcome), "attempts": 1}
     if isinstance(outcome, PutOff):
-        if outcome.asked_to and recording.pending_seconds > PUT_OFF_AT_MOST_SECONDS:
+        if outcome.asked_to_wait and (recording.asked_to_wait_seconds or 0) > ASKED_TO_WAIT_AT_MOST_SECONDS:
             return _given_up(outcome.error, 0)
-        return _postponed(recording, outcome.error, outcome.wait_seconds, 0)
+        return _postponed(recording, outcome, outcome.wait_seconds, attempts=0, asked_to_wait=outcome.asked_to_wait)
     if recording.attempts >= len(waits):
         return _given_up(outcome.error, 1)
     retry_after = min(outcome.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
-    return _postponed(recording, outcome.error, max(waits[recording.attempts], retry_after), 1)
+    wait_seconds = max(waits[recording.attempts], retry_after)
+    return _postponed(recording, outcome, wait_seconds, attempts=1, asked_to_wait=False)
 
 
 def _stored(recording: Recording, outcome: Stored) -> dict[str, Any]:
@@ -112,7 +113,13 @@ def _given_up(error: str, attempts: int) -> Update:
     return "close_recording", {"status": "gone", "error": f"gave up: {error}", "attempts": attempts}
 
 
-def _postponed(recording: Recording, error: str, wait_seconds: float, attempts: int) -> Update:
-    seen = recording.next_attempt_at
-    values = {"error": error, "wait_seconds": wait_seconds, "attempts": attempts, "seen_next_attempt_at": seen}
-    return "postpone_recording", values
+def _postponed(
+    recording: Recording, outcome: NotReady | PutOff, wait_seconds: float, *, attempts: int, asked_to_wait: bool | None
+) -> Update:
+    return "postpone_recording", {
+        "error": outcome.error,
+        "wait_seconds": wait_seconds,
+        "attempts": attempts,
+        "asked_to_wait": asked_to_wait,
+        "seen_next_attempt_at": recording.next_attempt_at,
+    }

@@ -9,6 +9,7 @@ SET status = 'stored',
     problem = %(problem)s,
     attempts = attempts + %(attempts)s,
     next_attempt_at = NULL,
+    asked_to_wait_since = NULL,
     last_error = NULL,
     updated_at = now()
 WHERE recording_id = %(recording_id)s
