@@ -8,10 +8,13 @@ that one.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime
 
 from common.cdr import Cdr
 from common.postgres import Database, statement
+from worker.learning_bounds import LearningBounds
 from worker.name_timeline import Timeline
 
 # What was changed since is read so often. Now and again everything is, unless it is as it was: that shows deletions.
@@ -23,6 +26,8 @@ _LONGEST = 200
 _MACHINE = "external ivr"
 
 Key = tuple[str, str]
+# A row of the table: account, code, whether it is imported, from when the name holds, and the name.
+_Row = tuple[str, str, bool, float, str]
 
 
 class ExtensionDirectory:
@@ -31,6 +36,7 @@ class ExtensionDirectory:
     def __init__(self) -> None:
         self._imported: dict[Key, Timeline] = {}
         self._learned: dict[Key, Timeline] = {}
+        self._bounds = LearningBounds()
         self._read_at = self._read_all_at = float("-inf")
         # Of the table when all of it was read; None once something was added here since.
         self._fingerprint: tuple[object, ...] | None = None
@@ -75,42 +81,50 @@ class ExtensionDirectory:
         """Tell whether a call that shows this name is worth learning from; garbage and a machine's name are not."""
         known = self._learned.get((account, code), _NOTHING)
         return (
-            known.after_call(moment, name) is not known
+            not known.says(moment, name)
             and len(code) <= _LONGEST
             and len(name) <= _LONGEST
             and name.casefold() != _MACHINE
+            and self._bounds.allow(account, code, known)
+            and known.after_call(moment, name) is not known
         )
 
     def take(self, learned: dict[Key, Timeline]) -> None:
         """Take over what this process has learned, as the table has it now."""
-        if learned:
-            self._learned.update(learned)
+        for key, names in learned.items():
+            self._bounds.count(key[0], self._learned.get(key, _NOTHING), names)
+            self._learned[key] = names
             self._fingerprint = None
 
     def _read_all(self, database: Database) -> None:
-        imported: dict[Key, Timeline] = {}
-        learned: dict[Key, Timeline] = {}
         with database.transaction() as cursor:
             # What is added in between makes the next fingerprint another one.
             fingerprint = cursor.execute(statement("worker", "fingerprint_extensions")).fetchone()
             if fingerprint == self._fingerprint:
                 return
-            for account, code, is_import, start, name in cursor.execute(statement("worker", "read_extensions")):
-                _put(imported if is_import else learned, (account, code), start, name)
-        self._imported, self._learned, self._fingerprint = imported, learned, fingerprint
+            rows = cursor.execute(statement("worker", "read_extensions")).fetchall()
+        self._imported, self._learned = {}, {}
+        self._bounds.recount(())
+        self._put(rows)
+        self._fingerprint = fingerprint
 
     def _read_changes(self, database: Database, seconds: float) -> None:
         values = {"seconds": seconds + _IN_FLIGHT_SECONDS}
         with database.transaction() as cursor:
-            cursor.execute(statement("worker", "read_changed_extensions"), values)
-            for account, code, is_import, start, name in cursor:
-                _put(self._imported if is_import else self._learned, (account, code), start, name)
-                self._fingerprint = None
+            rows = cursor.execute(statement("worker", "read_changed_extensions"), values).fetchall()
+        if rows:
+            self._put(rows)
+            self._fingerprint = None
+
+    def _put(self, rows: Iterable[_Row]) -> None:
+        """Add rows to what is known, all those of a code at once: one by one, each would copy those before it."""
+        imported: defaultdict[Key, list[tuple[float, str]]] = defaultdict(list)
+        learned: defaultdict[Key, list[tuple[float, str]]] = defaultdict(list)
+        for account, code, is_import, start, name in rows:
+            (imported if is_import else learned)[account, code].append((start, name))
+        for key, names in imported.items():
+            self._imported[key] = self._imported.get(key, _NOTHING).with_names(names)
+        self.take({key: self._learned.get(key, _NOTHING).with_names(names) for key, names in learned.items()})
 
 
 _NOTHING = Timeline()
-
-
-def _put(names: dict[Key, Timeline], key: Key, start: float, name: str) -> None:
-    known = names.get(key)
-    names[key] = Timeline((start,), (name,)) if known is None else known.with_name(start, name)

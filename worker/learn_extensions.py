@@ -5,6 +5,7 @@ Only what is news to the directory in memory is written, so that loading costs n
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +18,7 @@ from common.errors import CdrError, Permanent
 from common.postgres import IN_DOUBT, WORK, Cursor, Database, Limits, statement
 from common.sqlstates import Decision, decide
 from worker.extension_directory import ExtensionDirectory, Key
-from worker.name_timeline import Timeline
+from worker.name_timeline import MOST_LEARNED_NAMES, Timeline
 
 # Who learns holds the lock from the last step to the commit. One that is held for longer is held by a process that was
 # stopped, and a name can be learned from the next call.
@@ -78,9 +79,15 @@ def _news(cdrs: Iterable[Cdr], directory: ExtensionDirectory) -> dict[Key, list[
 
 
 def _write(cursor: Cursor, news: dict[Key, list[tuple[float, str]]]) -> dict[Key, Timeline]:
-    """Decide by the table as it stands under the lock, so that two workers that learn the same make one row."""
+    """Decide by the table as it stands under the lock, so that two workers that learn the same make one row.
+
+    To PostgreSQL the transaction is idle meanwhile, and others wait for the lock. So the work has a bound: each call of the
+    batch costs a copy of at most `MOST_LEARNED_NAMES` names, and each code as many rows to read.
+    """
     cursor.execute(statement("worker", "lock_learning"))
     learned = _read(cursor, news)
+    # Of such a code not all rows may have been read. What the directory has of it is left to its next look at the table.
+    full = {key for key, names in learned.items() if names.is_full}
     changes = []
     for key, calls in news.items():
         for moment, name in sorted(calls):
@@ -92,16 +99,16 @@ def _write(cursor: Cursor, news: dict[Key, list[tuple[float, str]]]) -> dict[Key
                 learned[key] = after
     _move(cursor, [change for change in changes if change.moved_from is not None])
     _insert(cursor, [change for change in changes if change.moved_from is None])
-    return learned
+    return {key: names for key, names in learned.items() if key not in full}
 
 
 def _read(cursor: Cursor, keys: Iterable[Key]) -> dict[Key, Timeline]:
     accounts, codes = zip(*keys, strict=True)
-    learned: dict[Key, Timeline] = {}
-    cursor.execute(statement("worker", "read_learned_names"), {"accounts": list(accounts), "codes": list(codes)})
-    for account, code, start, name in cursor:
-        learned[account, code] = learned.get((account, code), Timeline()).with_name(start, name)
-    return learned
+    values = {"accounts": list(accounts), "codes": list(codes), "most": MOST_LEARNED_NAMES}
+    rows: defaultdict[Key, list[tuple[float, str]]] = defaultdict(list)
+    for account, code, start, name in cursor.execute(statement("worker", "read_learned_names"), values):
+        rows[account, code].append((start, name))
+    return {key: Timeline().with_names(names) for key, names in rows.items()}
 
 
 def _move(cursor: Cursor, changes: list[_Change]) -> None:

@@ -355,7 +355,7 @@ def test_a_table_that_is_as_it_was_is_not_read_again(
 ) -> None:
     execute(database_url, f"INSERT INTO cdr.extensions VALUES ('acme', 'AAAA', 'Dana', 'import', {OLD})")
     look(loader, all_of_it=True)
-    monkeypatch.delattr(extension_directory, "_put")
+    monkeypatch.delattr(extension_directory.ExtensionDirectory, "_put")
     look(loader, all_of_it=True)
     loader.load_fields(said("a", None))
     assert answered_by(database_url) == {"a": "Dana"}

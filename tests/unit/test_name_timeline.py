@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from copied_names import copied_names
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.name_timeline import MOST_CHANGES, Timeline
+from worker.name_timeline import MOST_CHANGES, MOST_LEARNED_NAMES, Timeline
 
 DAY = 86_400.0
 HOUR = 3_600.0
@@ -68,6 +69,31 @@ def test_a_start_is_not_moved_to_where_there_are_enough() -> None:
 
 def test_a_name_takes_the_place_of_another_from_the_same_moment() -> None:
     assert Timeline((1, 2), ("a", "b")).with_name(2, "c").with_name(1.5, "d") == Timeline((1, 1.5, 2), ("a", "d", "c"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"))), st.integers(0, 9))
+def test_many_names_added_at_once_are_those_added_one_by_one(rows: list[tuple[float, str]], at_once: int) -> None:
+    one_by_one = Timeline()
+    for start, name in rows:
+        one_by_one = one_by_one.with_name(start, name)
+    assert Timeline().with_names(rows[:at_once]).with_names(rows[at_once:]) == one_by_one
+
+
+def test_many_names_are_added_at_the_cost_of_one_copy() -> None:
+    rows = [(float(moment), "Dana") for moment in range(100_000)]
+    known = Timeline((-1.0,), ("Noa",))
+    with copied_names() as copied:
+        assert len(known.with_names(rows).starts) == 100_001
+    assert 100_001 <= copied.names <= 3 * 100_001
+
+
+def test_a_timeline_that_has_enough_learned_names_stays_as_it_is() -> None:
+    days = [(DAY * number, f"N{number}") for number in range(1, MOST_LEARNED_NAMES + 1)]
+    nearly, full = learned(*days[:-1]), learned(*days)
+    assert (nearly.is_full, full.is_full) == (False, True)
+    last = days[-1][0]
+    assert full.after_call(last + DAY, "new") is full.after_call(0, "N1") is full.after_call(last, "N1") is full
+    assert nearly.after_call(0, "N1").starts[0] == 0
 
 
 @st.composite
