@@ -69,6 +69,43 @@ def test_a_lost_object_is_found_and_its_recording_fetched_again(kept_anywhere: K
     assert kept.row(there) == before
 
 
+def test_every_row_that_names_a_lost_object_is_reopened_however_young(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    same = {"record": "https://recordings.invalid/shared"}
+    legs = [kept.load("one", targetextension=extension, **same) for extension in ("SIP1", "SIP2", "SIP3")]
+    key = kept.put(legs[0], b"ID3 audio")
+    for each in legs:
+        kept.mark(each, key, b"ID3 audio")
+    kept.change(legs[1], updated_at=datetime.now(UTC))
+    kept.keep("two")
+    other = kept.keep("one", account="other")
+    kept.store._backend.delete(key)
+    forget(kept)
+
+    assert findings(kept, "--repair") == [("lost_object", key, True)] * 2
+
+    assert [kept.row(each)["status"] for each in legs] == ["pending"] * 3
+    assert [kept.row(each)["storage_key"] for each in legs] == [None] * 3
+    assert all(key in kept.row(each)["last_error"] for each in legs)
+    assert kept.noted() == [legs]
+    assert kept.row(other)["status"] == "stored"
+
+
+def test_rows_of_a_lost_object_that_come_in_several_batches_are_all_mended(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_findings, "_AT_ONCE", 1)
+    same = {"record": "https://recordings.invalid/shared"}
+    legs = [kept.load("one", targetextension=extension, **same) for extension in ("SIP1", "SIP2")]
+    key = kept.put(legs[0], b"ID3 audio")
+    for each in legs:
+        kept.mark(each, key, b"ID3 audio")
+    kept.keep("two")
+    kept.store._backend.delete(key)
+
+    assert findings(kept, "--repair") == [("lost_object", key, True)] * 2
+
+
 def test_an_object_of_another_size_is_as_good_as_lost(kept_anywhere: Kept) -> None:
     recording_id = kept_anywhere.keep("one")
     kept_anywhere.change(recording_id, bytes=8)
