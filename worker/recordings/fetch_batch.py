@@ -107,12 +107,10 @@ class Batch:
         """Write outcomes into their rows, in one transaction; return when to try again what this run has to see to."""
         if not outcomes:
             return []
-        try:
-            with self.database.transaction() as cursor:
-                written = [_write(cursor, recording, outcome, self.waits) for recording, outcome in outcomes]
-        except RefusedByDatabase as error:
-            # What follows the first line quotes the row, and its address.
-            raise RefusedByDatabase(str(error).partition("\n")[0], error.sqlstate) from None
+        with self.database.transaction() as cursor:
+            # In the order in which everybody locks them.
+            ordered = sorted(outcomes, key=lambda each: each[0].recording_id)
+            written = [_write(cursor, recording, outcome, self.waits) for recording, outcome in ordered]
         return [retry for retry in written if retry is not None]
 
 
