@@ -96,9 +96,12 @@ Cursor = psycopg.Cursor[TupleRow]
 
 
 def translate(error: psycopg.Error) -> CdrError:
-    """Say what a psycopg error means for the work: wait, wait for a migration, or refuse the values."""
+    """Say what a psycopg error means for the work: wait, wait for a migration, or refuse the values.
+
+    Only the first line of its text is kept, which names the constraint: those after it quote the row, with all secrets in it.
+    """
     sqlstate = error.sqlstate
-    text = str(error).strip() or type(error).__name__
+    text = str(error).strip().partition("\n")[0] or type(error).__name__
     if sqlstate is None:
         # The driver's own errors: a connection that broke waits, a value that it cannot send is refused.
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
@@ -117,7 +120,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise translate(error) from error
+        # The error's place is kept and its text is not, because a traceback of both would quote the row.
+        raise translate(error).with_traceback(error.__traceback__) from None
 
 
 class Database:

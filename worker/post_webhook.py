@@ -23,6 +23,7 @@ from urllib3 import HTTPResponse, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
+from urllib3.util.connection import create_connection
 
 from common.environment import load
 from common.errors import ConfigurationError
@@ -30,7 +31,7 @@ from common.settings import HookSettings
 from worker.loaded_cdr import LoadedCdr, TryLater
 
 CONNECT_SECONDS = 10.0
-# For each wait on the network, and for the request and its answer together.
+# For each wait on the network, and for all of a post: TLS, the request and its answer.
 READ_SECONDS = 30.0
 TOTAL_SECONDS = 60.0
 MOST_ANSWER_BYTES = 65_536
@@ -82,8 +83,9 @@ class Receiver:
             self._connection = None
 
     def _exchange(self, body: bytes, headers: dict[str, str]) -> _Answer:
-        connection = self._connected()
-        with _cut_off(connection.sock, TOTAL_SECONDS):
+        ends_at = time.monotonic() + TOTAL_SECONDS
+        connection = self._connected(ends_at)
+        with _cut_off(connection.sock, ends_at):
             connection.request(
                 "POST", self._url.request_uri, body=body, headers=headers, preload_content=False, decode_content=False
             )
@@ -93,21 +95,31 @@ class Receiver:
                 self.close()
         return answer
 
-    def _connected(self) -> HTTPConnection:
+    def _connected(self, ends_at: float) -> HTTPConnection:
         if self._connection is not None and self._connection.is_connected:
             return self._connection
         self.close()
-        self._connection = self._open()
-        self._connection.connect()
-        self._connection.timeout = READ_SECONDS
-        self._connection.sock.settimeout(READ_SECONDS)
-        return self._connection
+        kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
+        connection = kind((self._url.host or "").strip("[]"), self._url.port, timeout=READ_SECONDS)
+        # It is handed a socket, because it would let nobody reach the one that it opens before TLS stands.
+        connection.sock = _dial(connection, ends_at)
+        connection.sock.settimeout(READ_SECONDS)
+        self._connection = connection
+        return connection
 
-    def _open(self) -> HTTPConnection:
-        host, port = (self._url.host or "").strip("[]"), self._url.port
-        if self._url.scheme == "https":
-            return HTTPSConnection(host, port, timeout=CONNECT_SECONDS, ssl_context=_tls())
-        return HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+
+def _dial(connection: HTTPConnection, ends_at: float) -> socket.socket:
+    """Connect, with TLS where the connection is one of HTTPS; cut off at a time of the monotonic clock."""
+    host, options = connection.host, HTTPConnection.default_socket_options
+    sock = create_connection((host, connection.port), CONNECT_SECONDS, socket_options=options)
+    if not isinstance(connection, HTTPSConnection):
+        return sock
+    try:
+        with _cut_off(sock, ends_at):
+            return _tls().wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def post_event(cdr: LoadedCdr) -> None:
@@ -173,11 +185,11 @@ def _read_to_its_end(response: HTTPResponse) -> bool:
 
 
 @contextmanager
-def _cut_off(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """Shut the connection down after so long: a timeout of the socket starts anew with every byte that drips in."""
+def _cut_off(sock: socket.socket, ends_at: float) -> Iterator[None]:
+    """Shut the connection down at that time: a timeout of the socket starts anew with every byte that drips in."""
     # The descriptor of its own reaches the connection below TLS, which another thread must leave alone.
     with socket.socket(fileno=os.dup(sock.fileno())) as twin:
-        timer = Timer(seconds, _shut_down, (twin,))
+        timer = Timer(max(0.0, ends_at - time.monotonic()), _shut_down, (twin,))
         timer.daemon = True
         timer.start()
         try:

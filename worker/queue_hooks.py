@@ -8,17 +8,24 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from common.job_queue import HOOKS, NewJob, queue_key
+import structlog
+
+from common.job_queue import HOOKS, NewJob, failed_key, queue_key, scheduled_key
 from common.postgres import FOLDING, Cursor, Database, statement
 from common.redis_client import RedisClient, commit, translated
 from worker.hook_jobs import HookCall, event_id, hook_job
+from worker.hourly import Hourly
 
-# So many wait in Redis at most; the others wait in the outbox, because receivers need its memory.
-MOST_WAITING = 100_000
+# So many are in Redis at most, whether they wait, are tried again later or have failed: receivers need its memory, and failed
+# jobs stay until a person sees to them. The others wait in the outbox.
+MOST_IN_REDIS = 100_000
 _ENTRIES_AT_ONCE = 20
 # An entry may hold 1,000 CDRs for each of several hooks, and no other client of Redis is served during a MULTI.
 _JOBS_A_PASS = 2_000
 _JOBS_A_COMMIT = 200
+
+_log = structlog.get_logger("worker.queue_hooks")
+_full = Hourly()
 
 
 class _Entry(NamedTuple):
@@ -67,8 +74,15 @@ def queue_waiting_hooks(database: Database, connection: RedisClient, seconds: fl
 
 
 def _is_full(connection: RedisClient) -> bool:
-    with translated():
-        return int(connection.llen(queue_key(HOOKS))) >= MOST_WAITING
+    with translated(), connection.pipeline(transaction=False) as pipeline:
+        pipeline.llen(queue_key(HOOKS))
+        pipeline.zcard(scheduled_key(HOOKS))
+        pipeline.zcard(failed_key(HOOKS))
+        waiting, scheduled, failed = pipeline.execute()
+    is_full = bool(waiting + scheduled + failed >= MOST_IN_REDIS)
+    if is_full and _full.is_due():
+        _log.warning("hooks stay in the outbox", waiting=waiting, scheduled=scheduled, failed=failed)
+    return is_full
 
 
 def _take(cursor: Cursor, most: int | None) -> list[_Entry]:

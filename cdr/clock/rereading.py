@@ -1,19 +1,23 @@
 """Reads the clock of CDRs that are loaded anew, by the settings that hold now, and changes the rows that come out otherwise.
 
-Harmless beside workers and beside itself: a row is changed only under its lock, by what it says then, and rows are locked in
-the order in which workers lock them. Each page is a transaction of its own, so that it may end anywhere and begin again.
+Harmless beside workers, recorders and beside itself: a row is changed only under its lock, by what it says then. CDRs are locked
+in the order in which workers lock them, then their recordings in the order of their ids. Each page is a transaction of its own, so
+that it may end anywhere and begin again; one that met a deadlock all the same, or waited too long for a lock, is done again.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cdr.clock.counts import Chosen
+from common.errors import DatabaseUnavailable
 from common.identity import MAX_TIME_RAW, call_key, provider_time
 from common.postgres import Cursor, Database, Limits, statement
 from worker.accounts import Accounts
@@ -24,6 +28,12 @@ CDRS_AT_ONCE = 1000
 READING = Limits(statement_seconds=0, lock_seconds=10)
 
 _FIRST_TIME = provider_time(None)
+# A deadlock, and a lock that was not free in time.
+_MET_OTHERS = frozenset({"40P01", "55P03"})
+_MOST_TRIES = 5
+_PAUSE_SECONDS = 0.5
+_Result = TypeVar("_Result")
+
 # After the last provider_time that there is.
 _LAST_TIME = provider_time(MAX_TIME_RAW) + timedelta(days=1)
 
@@ -83,7 +93,7 @@ class Rereading:
         for page in self._pages(part):
             due = [row for row in page if self._read(row) != row.clock]
             if change and due:
-                changed = self._change(part, due)
+                changed = _patiently(partial(self._change, part, due))
             else:
                 changed = [(row.time_rule, self._read(row).rule) for row in due]
             self.outcome.read += len(page)
@@ -94,13 +104,16 @@ class Rereading:
         after = {"after_identity": b"", "after_time": part.begins}
         while True:
             self._accounts.refresh(self._database)
-            with self._database.transaction(READING) as cursor:
-                page = _rows(cursor, "read_clocks", {**self._filter, **part._asdict(), **after})
+            page = _patiently(partial(self._page, part, after))
             if page:
                 yield page
             if len(page) < CDRS_AT_ONCE:
                 return
             after = {"after_identity": page[-1].identity, "after_time": page[-1].provider_time}
+
+    def _page(self, part: Range, after: dict[str, Any]) -> list[_Row]:
+        with self._database.transaction(READING) as cursor:
+            return _rows(cursor, "read_clocks", {**self._filter, **part._asdict(), **after})
 
     def _change(self, part: Range, due: list[_Row]) -> list[tuple[str, str]]:
         """Change rows by what they say once they are locked; return the rules before and after of those that were."""
@@ -121,6 +134,18 @@ class Rereading:
         )
 
 
+def _patiently(do: Callable[[], _Result]) -> _Result:
+    """Run a transaction, a few times when it meets others that hold what it needs."""
+    for tries in range(1, _MOST_TRIES):
+        try:
+            return do()
+        except DatabaseUnavailable as error:
+            if error.sqlstate not in _MET_OTHERS:
+                raise
+            time.sleep(tries * _PAUSE_SECONDS)
+    return do()
+
+
 def lock(cursor: Cursor, part: Range, rows: list[_Row]) -> list[_Row]:
     """Lock rows of one range in the order of their key, and return them as they stand then."""
     cursor.execute(statement("cdr", "lock_cdrs_table"))
@@ -135,6 +160,8 @@ def update(cursor: Cursor, part: Range, changes: list[tuple[_Row, Clock]]) -> No
         "starts": [clock.started_at for _, clock in changes],
         "rules": [clock.rule for _, clock in changes],
     }
+    # A statement of its own, because an update locks what it changes in whatever order it finds that.
+    cursor.execute(statement("cdr", "lock_recordings"), {"identities": values["identities"]})
     cursor.execute(statement("cdr", "update_clocks"), values)
 
 

@@ -89,6 +89,9 @@ def verify(
     until: Until = None,
     deep: Annotated[bool, typer.Option("--deep", help="read every object and compare its hash")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="mend what is found; deletes nothing")] = False,
+    everything_is_lost: Annotated[
+        bool, typer.Option("--everything-is-lost", help="repair even where no object of a sample is in the store")
+    ] = False,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -96,7 +99,10 @@ def verify(
     from cdr.recordings.verify import VerifyOptions, run_verify
 
     use_settings_of(data)
-    raise typer.Exit(run_verify(VerifyOptions(account, since, until, deep, repair), as_json=as_json))
+    if everything_is_lost and not repair:
+        wrong_usage("--everything-is-lost says what to repair: it needs --repair")
+    options = VerifyOptions(account, since, until, deep, repair, everything_is_lost)
+    raise typer.Exit(run_verify(options, as_json=as_json))
 
 
 def _filter(

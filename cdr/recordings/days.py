@@ -15,6 +15,7 @@ from worker.recordings.recording_store import RecordingStore
 
 # A page takes some 15 MB.
 _PAGE_SIZE = 10_000
+_SAMPLED_AT_EACH_END = 100
 # What is younger than this may be in the middle of being fetched or stored.
 SETTLING_SECONDS = 3600.0
 
@@ -101,9 +102,11 @@ def walk(database: Database, store: RecordingStore, span: Span) -> Iterator[Day]
         folder = next(folders, None)
 
 
-def has_rows(database: Database, span: Span) -> bool:
-    """Tell whether a row of the span says that something is stored."""
-    return bool(_page(database, span, "", 0, 1))
+def sample_keys(database: Database, span: Span) -> list[str]:
+    """Return the first and the last keys of the span's objects, by what rows have said for a while."""
+    values = {**span.as_parameters(), "each_end": _SAMPLED_AT_EACH_END}
+    with database.transaction() as cursor:
+        return [row[0] for row in cursor.execute(statement("cdr", "sample_stored_keys"), values)]
 
 
 def _rows(database: Database, span: Span) -> Iterator[StoredRow]:

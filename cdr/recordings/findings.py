@@ -70,9 +70,12 @@ class Verifier:
 
     def _without_object(self, day: Day) -> Iterator[Finding]:
         wrong = ((row, *found) for row in day.rows if row.is_settled and (found := self._fault(row, day.objects)))
+        # A row may have been reopened along with one of an earlier batch that named the same object.
+        mended: set[int] = set()
         while batch := list(islice(wrong, _AT_ONCE)):
             lost = [(row, f"{WHAT_THEY_ARE[kind]}: {row.key}") for row, kind, _ in batch]
-            mended = reopen(self._database, lost) if self._repair else set()
+            if self._repair:
+                mended |= reopen(self._database, lost)
             for row, kind, detail in batch:
                 yield Finding(
                     kind, row.account, row.call_id, row.recording_id, row.key, detail, row.recording_id in mended

@@ -14,7 +14,10 @@ from worker.recordings.recording_store import StoredObject
 
 
 def reopen(database: Database, lost: Sequence[tuple[StoredRow, str]]) -> set[int]:
-    """Have recordings fetched again whose object is not there, each with the reason; return which ones."""
+    """Have recordings fetched again whose object is not there, each with the reason; return which ones.
+
+    With each go all rows of its account that name the same object, or a recorder would take the lost key over from one of them.
+    """
     values = {
         "recording_ids": [row.recording_id for row, _ in lost],
         "seen_at": [row.updated_at for row, _ in lost],

@@ -13,12 +13,11 @@ from cdr.audit import audited
 from cdr.database import opened_database
 from cdr.options import failed
 from cdr.printing import ROWS_FOR_PEOPLE, print_json_list, print_line, print_warning
-from cdr.recordings.days import Span, has_rows
+from cdr.recordings.days import Span, sample_keys
 from cdr.recordings.findings import HARMLESS, WHAT_THEY_ARE, Finding, Verifier
 from common.environment import load
 from common.postgres import Database
 from common.settings import RecordingSettings
-from worker.recordings.recording_key import key_part
 from worker.recordings.recording_store import RecordingStore
 
 PROGRESS_SECONDS = 5.0
@@ -33,6 +32,7 @@ class VerifyOptions:
     until: datetime | None
     deep: bool
     repair: bool
+    everything_is_lost: bool
 
     @property
     def span(self) -> Span:
@@ -68,15 +68,21 @@ def run_verify(options: VerifyOptions, *, as_json: bool) -> int:
     with opened_database("recordings") as database:
         if not options.repair:
             return _verify(database, store, options, lambda _count: None, as_json=as_json)
-        _refuse_an_empty_store(database, store, options.span)
+        if not options.everything_is_lost:
+            _refuse_another_store(database, store, options.span)
         with audited("recordings verify", asdict(options)) as tell:
             return _verify(database, store, options, tell, as_json=as_json)
 
 
-def _refuse_an_empty_store(database: Database, store: RecordingStore, span: Span) -> None:
-    """End the command when nothing at all is there: a disk that is not mounted, or another bucket, is no loss."""
-    if not store.folders("" if span.account is None else key_part(span.account)) and has_rows(database, span):
-        failed("nothing was mended: the store of CDR_RECORDINGS_URL is empty, and rows say that recordings are stored")
+def _refuse_another_store(database: Database, store: RecordingStore, span: Span) -> None:
+    """End the command when no object of a sample is there: a disk that is not mounted, or another bucket, is no loss."""
+    keys = sample_keys(database, span)
+    if keys and not any(store.find(key) for key in keys):
+        failed(
+            f"nothing was mended: {len(keys)} objects were looked for, the first and the last that rows say are stored, and the store"
+            " of CDR_RECORDINGS_URL has none of them. Check that its disk is mounted, and that its folder, or its bucket and"
+            " prefix, are those that the recorders use. If all of it is lost indeed, --everything-is-lost has it fetched again"
+        )
 
 
 def _verify(

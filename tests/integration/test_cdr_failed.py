@@ -125,6 +125,19 @@ def test_show_tells_reason_traceback_and_the_cdr_as_sent(product: Product) -> No
     assert "שלום" in for_people
 
 
+def test_what_is_told_of_a_refusal_has_no_signature_of_a_recording(
+    product: Product, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product.run("ALTER TABLE cdr.recordings ADD CONSTRAINT of_a_user CHECK (account = '')")
+    product.enqueue([delivery(1, record="https://recordings.invalid/1.mp3?X-Amz-Signature=hush")])
+    product.work()
+    logged = [caplog.text, *capsys.readouterr()]
+    [job] = product.cdr("failed", "list", "--json").json
+    shown = product.cdr("failed", "show", job["job_id"], "--json").json
+    assert "of_a_user" in job["error"]
+    assert [text for text in (job["error"], shown["traceback"], *logged) if "hush" in text] == []
+
+
 def test_a_job_that_is_not_there_cannot_be_shown(product: Product) -> None:
     assert product.cdr("failed", "show", "nothing") == (1, "", "cdr: there is no failed job nothing\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -114,6 +115,19 @@ def test_only_a_failure_that_may_be_the_connections_costs_it(database: Database,
     with pytest.raises((DatabaseUnavailable, RefusedByDatabase, DatabaseNotReady)):
         fail(database, sqlstate)
     assert (pid_of(database) == pid) is kept
+
+
+def test_a_refusal_tells_the_constraint_and_nothing_of_the_row(database: Database) -> None:
+    with database.transaction() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE kept (url text CONSTRAINT of_a_user CHECK (url = ''))")
+    row = ["https://records.invalid/?signature=" + "hush".upper()]
+    with pytest.raises(RefusedByDatabase) as raised, database.transaction() as cursor:
+        cursor.execute("INSERT INTO kept VALUES (%s)", row)
+    assert str(raised.value) == 'new row for relation "kept" violates check constraint "of_a_user"'
+    told = "".join(traceback.format_exception(raised.value))
+    assert "HUSH" not in told
+    # The place in our code is told all the same.
+    assert "INSERT INTO kept VALUES (%s)" in told
 
 
 def test_a_savepoint_that_fails_costs_nothing_around_it(database: Database) -> None:

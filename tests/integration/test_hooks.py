@@ -30,6 +30,7 @@ from common.replay_failed import replay
 from worker import context, queue_hooks, run_hook
 from worker.hook_jobs import HookCall, hook_job
 from worker.hooks import GiveUp, LoadedCdr, TryLater
+from worker.hourly import Hourly
 from worker.outbox import enqueue, enqueue_once, work_off
 from worker.scheduled_jobs import schedule_once
 
@@ -275,7 +276,7 @@ def test_a_worker_leaves_what_is_much_to_the_scheduler(
 
 
 def test_more_than_redis_should_hold_waits_in_the_outbox(hooked: Hooked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_hooks, "MOST_WAITING", 2)
+    monkeypatch.setattr(queue_hooks, "MOST_IN_REDIS", 2)
     for name in "abc":
         left_in_the_outbox(hooked, monkeypatch, name)
     monkeypatch.setattr(queue_hooks, "_ENTRIES_AT_ONCE", 1)
@@ -283,6 +284,29 @@ def test_more_than_redis_should_hold_waits_in_the_outbox(hooked: Hooked, monkeyp
         assert queue_hooks.queue_waiting_hooks(database, hooked.redis, 5) == 2
         hooked.work()
         assert queue_hooks.queue_waiting_hooks(database, hooked.redis, 5) == 1
+
+
+@pytest.mark.parametrize("error", [GiveUp("for good"), TryLater(60, "busy")], ids=["failed", "scheduled"])
+def test_hooks_that_failed_or_are_tried_again_later_count_as_held_in_redis(
+    hooked: Hooked, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(queue_hooks, "MOST_IN_REDIS", 2)
+    monkeypatch.setattr(queue_hooks, "_full", told := Hourly())
+    choose(raising(error))
+    hooked.load_legs("a", "b")
+    hooked.work()
+    assert len(hooked.failed() + list(hooked.scheduled())) == 2
+    left_in_the_outbox(hooked, monkeypatch, "c")
+    hooked.work_off()
+    assert (hooked.waiting(), len(hooked.outbox())) == ([], 1)
+    assert not told.is_due()
+    # What a person sees to, or what works at last, makes room.
+    choose(do_nothing)
+    replay(hooked.redis, find_ids(hooked.redis, Filter(queue=HOOKS)))
+    hooked.make_due()
+    hooked.work()
+    hooked.work_off()
+    assert (len(hooked.waiting()), hooked.outbox()) == (1, [])
 
 
 def test_what_a_loader_noted_is_queued_by_a_process_without_hooks(

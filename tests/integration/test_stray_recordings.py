@@ -11,11 +11,14 @@ import pytest
 import redis
 from loading import execute, select
 from recording_host import Rows, rows
+from structlog.testing import capture_logs
 
 from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.job_queue import RECORDINGS, failed_key, job_key, queue_key, read_call, scheduled_key
 from common.postgres import Database
+from worker import hourly
+from worker.hourly import Hourly
 from worker.outbox import queue_waiting_recordings, recording_job
 from worker.recordings import stray_recordings
 from worker.recordings.stray_recordings import requeue_strays
@@ -151,6 +154,25 @@ def test_with_more_failed_jobs_than_can_be_looked_through_nothing_is_queued(
     monkeypatch.setattr(stray_recordings, "MOST_FAILED_JOBS", 2)
     connection.zadd(failed_key(RECORDINGS), {"a": -1, "b": -1, "c": -1})
     assert requeue_strays(database, connection) == 0
+
+
+def test_that_nothing_is_queued_for_too_many_failed_jobs_is_told_once_an_hour(
+    database: Database, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stray_recordings, "MOST_FAILED_JOBS", 2)
+    monkeypatch.setattr(stray_recordings, "_too_many_failed", Hourly())
+    connection.zadd(failed_key(RECORDINGS), {"a": -1, "b": -1, "c": -1, "d": -1})
+    with capture_logs() as lines:
+        requeue_strays(database, connection)
+        requeue_strays(database, connection)
+    assert [(line["log_level"], line["failed"], line["most"]) for line in lines] == [("warning", 4, 2)]
+
+    monkeypatch.setattr(hourly, "SECONDS", 0.0)
+    monkeypatch.setattr(stray_recordings, "_too_many_failed", Hourly())
+    with capture_logs() as lines:
+        requeue_strays(database, connection)
+        requeue_strays(database, connection)
+    assert len(lines) == 2
 
 
 @pytest.mark.parametrize("enqueued_at", [None, b"\xff", "yesterday"])

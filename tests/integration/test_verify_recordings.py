@@ -69,6 +69,43 @@ def test_a_lost_object_is_found_and_its_recording_fetched_again(kept_anywhere: K
     assert kept.row(there) == before
 
 
+def test_every_row_that_names_a_lost_object_is_reopened_however_young(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    same = {"record": "https://recordings.invalid/shared"}
+    legs = [kept.load("one", targetextension=extension, **same) for extension in ("SIP1", "SIP2", "SIP3")]
+    key = kept.put(legs[0], b"ID3 audio")
+    for each in legs:
+        kept.mark(each, key, b"ID3 audio")
+    kept.change(legs[1], updated_at=datetime.now(UTC))
+    kept.keep("two")
+    other = kept.keep("one", account="other")
+    kept.store._backend.delete(key)
+    forget(kept)
+
+    assert findings(kept, "--repair") == [("lost_object", key, True)] * 2
+
+    assert [kept.row(each)["status"] for each in legs] == ["pending"] * 3
+    assert [kept.row(each)["storage_key"] for each in legs] == [None] * 3
+    assert all(key in kept.row(each)["last_error"] for each in legs)
+    assert kept.noted() == [legs]
+    assert kept.row(other)["status"] == "stored"
+
+
+def test_rows_of_a_lost_object_that_come_in_several_batches_are_all_mended(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_findings, "_AT_ONCE", 1)
+    same = {"record": "https://recordings.invalid/shared"}
+    legs = [kept.load("one", targetextension=extension, **same) for extension in ("SIP1", "SIP2")]
+    key = kept.put(legs[0], b"ID3 audio")
+    for each in legs:
+        kept.mark(each, key, b"ID3 audio")
+    kept.keep("two")
+    kept.store._backend.delete(key)
+
+    assert findings(kept, "--repair") == [("lost_object", key, True)] * 2
+
+
 def test_an_object_of_another_size_is_as_good_as_lost(kept_anywhere: Kept) -> None:
     recording_id = kept_anywhere.keep("one")
     kept_anywhere.change(recording_id, bytes=8)
@@ -312,6 +349,69 @@ def test_an_empty_store_mends_nothing_because_it_may_be_the_wrong_one(kept_anywh
     assert done.exit_code == 1
     assert "nothing was mended" in done.err
     assert kept_anywhere.row(recording_id)["status"] == "stored"
+
+
+@pytest.fixture
+def elsewhere(kept_anywhere: Kept) -> tuple[Kept, list[int]]:
+    """Give rows of three recordings in a store that has other things only."""
+    ids = [kept_anywhere.keep(f"call{number}", account=f"account{number}") for number in range(3)]
+    for each in ids:
+        kept_anywhere.store._backend.delete(kept_anywhere.row(each)["storage_key"])
+    kept_anywhere.put(ids[0], b"ID3", key="lost+found/2026/09/21/one-Queue.mp3")
+    return kept_anywhere, ids
+
+
+def test_a_store_with_other_things_only_mends_nothing_and_says_what_to_check(elsewhere: tuple[Kept, list[int]]) -> None:
+    kept, ids = elsewhere
+
+    for arguments in [(), ("--account", "account1"), ("--since", "2026-09-21T00:00:00Z")]:
+        done = kept.cdr("verify", "--repair", *arguments)
+        assert (done.exit_code, done.out) == (1, "")
+        assert "nothing was mended" in done.err
+        assert "mounted" in done.err
+        assert "--everything-is-lost" in done.err
+    assert [kept.row(each)["status"] for each in ids] == ["stored"] * 3
+    assert kept.product.count("cdr.audit") == 0
+
+
+def test_a_loss_of_everything_is_mended_when_that_is_said(elsewhere: tuple[Kept, list[int]]) -> None:
+    kept, ids = elsewhere
+
+    done = kept.cdr("verify", "--repair", "--everything-is-lost", "--json")
+
+    assert [each["mended"] for each in done.json if each["kind"] == "lost_object"] == [True] * 3
+    assert [kept.row(each)["status"] for each in ids] == ["pending"] * 3
+    ((selection,),) = kept.product.query("SELECT selection FROM cdr.audit")
+    assert selection["everything_is_lost"] is True
+
+
+def test_that_everything_is_lost_is_said_to_a_repair_only(kept: Kept) -> None:
+    assert kept.cdr("verify", "--everything-is-lost").exit_code == 2
+
+
+@pytest.mark.parametrize("left", [0, 3])
+def test_one_object_at_either_end_shows_that_the_store_is_the_right_one(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    monkeypatch.setattr(recording_days, "_SAMPLED_AT_EACH_END", 1)
+    ids = [kept.keep(f"call{number}") for number in range(4)]
+    keys = [kept.row(each)["storage_key"] for each in ids]
+    for number, key in enumerate(keys):
+        if number != left:
+            kept.store._backend.delete(key)
+
+    lost = [key for number, key in enumerate(keys) if number != left]
+    assert findings(kept, "--repair") == [("lost_object", key, True) for key in lost]
+
+
+def test_an_object_in_the_middle_of_the_sample_is_not_looked_for(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_days, "_SAMPLED_AT_EACH_END", 1)
+    ids = [kept.keep(f"call{number}") for number in range(3)]
+    for each in (ids[0], ids[2]):
+        kept.store._backend.delete(kept.row(each)["storage_key"])
+
+    assert kept.cdr("verify", "--repair").exit_code == 1
+    assert [kept.row(each)["status"] for each in ids] == ["stored"] * 3
 
 
 def test_people_are_shown_the_first_and_told_of_all(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:

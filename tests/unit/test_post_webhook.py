@@ -376,3 +376,27 @@ def test_over_tls_an_answer_that_drips_in_is_cut_off(
     monkeypatch.setattr(post_webhook, "TOTAL_SECONDS", 0.5)
     with serving(drip(), tls=tls) as server, pytest.raises(WebhookFailed, match="broke off"):
         Receiver(server.url("https")).post(b"{}", {})
+
+
+def test_a_tls_handshake_that_drips_in_is_cut_off_at_the_end_of_all_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(post_webhook, "TOTAL_SECONDS", 0.5)
+    cut_off = threading.Event()
+
+    def drip_handshake(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            # A handshake record of 16 KiB, so that each byte is waited for and none is wrong.
+            connection.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")
+            for _ in range(200):
+                connection.sendall(b"\x03")
+                time.sleep(0.05)
+            return
+        cut_off.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip_handshake, args=(listener,))
+        thread.start()
+        with pytest.raises(WebhookFailed, match="broke off"):
+            Receiver(f"https://127.0.0.1:{listener.getsockname()[1]}/").post(b"{}", {})
+        thread.join()
+    assert cut_off.is_set()

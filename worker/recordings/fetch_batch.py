@@ -110,12 +110,8 @@ class Batch:
         """
         if not outcomes:
             return []
-        try:
-            with self.database.transaction() as cursor:
-                written = [_write(cursor, *each, self.waits) for each in sorted(outcomes, key=_recording_id)]
-        except RefusedByDatabase as error:
-            # What follows the first line quotes the row, and its address.
-            raise RefusedByDatabase(str(error).partition("\n")[0], error.sqlstate) from None
+        with self.database.transaction() as cursor:
+            written = [_write(cursor, *each, self.waits) for each in sorted(outcomes, key=_recording_id)]
         return [retry for retry in written if retry is not None]
 
 

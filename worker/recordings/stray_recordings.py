@@ -13,6 +13,7 @@ import structlog
 from common.job_queue import RECORDINGS, failed_key, job_key, queue_key, read_call, scheduled_key
 from common.postgres import FOLDING, Database, statement
 from common.redis_client import RedisClient, translated
+from worker.hourly import Hourly
 
 # Overdue for so long, and queued again at most once in so long.
 OVERDUE_SECONDS = 600.0
@@ -25,6 +26,7 @@ MOST_FAILED_JOBS = 1000
 _AT_ONCE = 3200
 
 _log = structlog.get_logger("worker.recordings.stray_recordings")
+_too_many_failed = Hourly()
 
 
 def requeue_strays(database: Database, connection: RedisClient) -> int:
@@ -71,6 +73,11 @@ def _failed_recordings(connection: RedisClient) -> list[int] | None:
     """Return the recordings of failed jobs; None when these are too many to be looked through."""
     job_ids = connection.zrange(failed_key(RECORDINGS), 0, MOST_FAILED_JOBS)
     if len(job_ids) > MOST_FAILED_JOBS:
+        if _too_many_failed.is_due():
+            count = connection.zcard(failed_key(RECORDINGS))
+            _log.warning(
+                "no look for recordings in no queue: too many failed jobs", failed=count, most=MOST_FAILED_JOBS
+            )
         return None
     with connection.pipeline(transaction=False) as pipeline:
         for job_id in job_ids:
