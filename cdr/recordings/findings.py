@@ -29,6 +29,12 @@ WHAT_THEY_ARE = {
     "surplus_object": "an object is of a call whose recordings are all stored elsewhere",
     "overdue": "a recording has been due for an hour, and nobody fetched it",
 }
+# What --repair does about them: the recorder has yet to fetch what it queues.
+WHAT_IS_DONE = {
+    "lost_object": "queued to be fetched again",
+    "wrong_object": "queued to be fetched again",
+    "overdue": "queued",
+}
 # Nothing is missing, so that nothing has to be mended.
 HARMLESS = {"surplus_object"}
 
@@ -56,12 +62,14 @@ class Verifier:
         self._deep = deep
         self._repair = repair
         self.row_count = 0
+        self.young_count = 0
         self.object_count = 0
 
     def find(self, progress: Callable[[str], None]) -> Iterator[Finding]:
         """Yield what is found, day by day, and tell each day that is done; raises Transient."""
         for day in walk(self._database, self._store, self._span):
             self.row_count += len(day.rows)
+            self.young_count += sum(not row.is_settled for row in day.rows)
             self.object_count += len(day.objects)
             yield from self._without_object(day)
             yield from self._without_row(day)

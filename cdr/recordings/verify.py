@@ -14,7 +14,7 @@ from cdr.database import opened_database
 from cdr.options import failed
 from cdr.printing import ROWS_FOR_PEOPLE, print_json_list, print_line, print_warning
 from cdr.recordings.days import Span, sample_keys
-from cdr.recordings.findings import HARMLESS, WHAT_THEY_ARE, Finding, Verifier
+from cdr.recordings.findings import HARMLESS, WHAT_IS_DONE, WHAT_THEY_ARE, Finding, Verifier
 from common.environment import load
 from common.postgres import Database
 from common.settings import RecordingSettings
@@ -102,7 +102,8 @@ def _verify(
 def _print(findings: Iterator[Finding]) -> None:
     for finding in islice(findings, ROWS_FOR_PEOPLE):
         concerned = f"recording {finding.recording_id}" if finding.recording_id else finding.account
-        words = [finding.kind, concerned, finding.key, finding.detail, "mended" if finding.mended else None]
+        done = WHAT_IS_DONE.get(finding.kind, "mended") if finding.mended else None
+        words = [finding.kind, concerned, finding.key, finding.detail, done]
         print_line(" ".join(word for word in words if word))
     if sum(1 for _ in findings):
         print_warning(f"only the first {ROWS_FOR_PEOPLE} are shown; --json shows all")
@@ -110,8 +111,11 @@ def _print(findings: Iterator[Finding]) -> None:
 
 def _summarise(verifier: Verifier, tally: _Tally) -> None:
     print_line(f"{verifier.row_count} rows and {verifier.object_count} objects compared")
+    if verifier.young_count:
+        print_line(f"{verifier.young_count} of the rows changed within the hour: these were passed over")
     for kind, count in sorted(tally.found.items()):
-        print_line(f"{count} {kind}, {tally.mended[kind]} of them mended: {WHAT_THEY_ARE[kind]}")
+        done = f"{tally.mended[kind]} of them {WHAT_IS_DONE.get(kind, 'mended')}"
+        print_line(f"{count} {kind}, {done}: {WHAT_THEY_ARE[kind]}")
 
 
 class _Progress:

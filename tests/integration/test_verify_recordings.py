@@ -266,6 +266,7 @@ def test_what_is_young_may_be_in_the_middle_of_being_stored(kept: Kept, monkeypa
     kept.put(kept.load("two"), b"ID3")
 
     assert findings(kept, "--repair") == []
+    assert "1 of the rows changed within the hour: these were passed over" in kept.cdr("verify").out
 
     kept.change(lost, updated_at=datetime.now(UTC) - timedelta(hours=2))
     assert [kind for kind, _, _ in findings(kept, "--account", "acme")] == ["lost_object"]
