@@ -8,6 +8,7 @@ import os
 import threading
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -58,15 +59,19 @@ class Host(ThreadingHTTPServer):
     request_queue_size = MAX_SIDE_BY_SIDE
     pages: dict[str, Callable[[Page], None]]
 
+    @property
+    def name(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}{path}?{SIGNATURE}"
+        return f"http://{self.name}{path}?{SIGNATURE}"
 
     def handle_error(self, *_arguments: object) -> None:
         """A client that hangs up is what half of the tests are about."""
 
 
-@pytest.fixture
-def host() -> Iterator[Host]:
+@contextmanager
+def serving() -> Iterator[Host]:
     with Host(("127.0.0.1", 0), Page) as server:
         server.pages = {"/audio": lambda page: page.answer(200, wav())}
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -74,6 +79,12 @@ def host() -> Iterator[Host]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with serving() as server:
+        yield server
 
 
 class Rows:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 from loading import execute, select
-from recording_host import SIGNATURE, Host, Page, Rows, host, rows, wav
+from recording_host import SIGNATURE, Host, Page, Rows, host, rows, serving, wav
 
 from cdr.ports import free_port
 from common.errors import QueueUnavailable
@@ -28,7 +29,7 @@ from worker.recordings import fetch_recording
 from worker.recordings.address_guard import AddressGuard
 from worker.recordings.audio_kind import audio_kind
 from worker.recordings.fetch_batch import MAX_SIDE_BY_SIDE, Batch
-from worker.recordings.fetch_gate import LEASE_SECONDS, FetchGate, Visit
+from worker.recordings.fetch_gate import LEASE_SECONDS, FetchGate, Visit, places_key
 from worker.recordings.fetch_recording import Fetcher
 from worker.recordings.recording_outcome import PutOff
 from worker.recordings.recording_store import RecordingStore
@@ -342,20 +343,28 @@ def test_a_host_that_asks_to_wait_again_is_known_since_the_first_time(
     assert rows.get(recording_id)["asked_to_wait_since"] == first is not None
 
 
+class SlowPage:
+    """A page that takes its time, and counts who asks for it meanwhile."""
+
+    def __init__(self) -> None:
+        self.most_at_once = 0
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, page: Page) -> None:
+        with self._lock:
+            self._count += 1
+            self.most_at_once = max(self.most_at_once, self._count)
+        time.sleep(0.1)
+        with self._lock:
+            self._count -= 1
+        page.answer(200, MP3)
+
+
 def test_a_host_has_no_more_requests_at_a_time_than_places(
     host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
 ) -> None:
-    counts, most, lock = [0], [0], threading.Lock()
-
-    def slow(page: Page) -> None:
-        with lock:
-            counts[0] += 1
-            most[0] = max(most[0], counts[0])
-        time.sleep(0.1)
-        with lock:
-            counts[0] -= 1
-        page.answer(200, MP3)
-
+    slow = SlowPage()
     host.pages["/slow"] = slow
     ids = [rows.add(f"{host.url('/slow')}&{number}", call_id=str(number)) for number in range(8)]
     fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
@@ -370,8 +379,97 @@ def test_a_host_has_no_more_requests_at_a_time_than_places(
     for each in two_recorders:
         each.join()
 
-    assert most == [2]
+    assert slow.most_at_once == 2
     assert len(files(folder)) == 8
+
+
+def test_the_host_that_asks_to_wait_is_left_alone_and_not_the_one_that_led_to_it(
+    host: Host, rows: Rows, run: Run, redis_url: str
+) -> None:
+    asked: list[Page] = []
+    with serving() as bucket:
+        host.pages["/there"] = lambda page: page.answer(302, Location=bucket.url("/busy"))
+        bucket.pages["/busy"] = lambda page: (asked.append(page), page.answer(429, Retry_After="120"))[1]
+        first, second, direct = (
+            rows.add(host.url("/there")),
+            rows.add(f"{host.url('/there')}&2"),
+            rows.add(host.url("/audio")),
+        )
+
+        assert retried(run(first)) == [first]
+        assert retried(run(second, direct)) == [second]
+
+    assert rows.get(first)["last_error"] == f"{bucket.name} asks to wait (HTTP 429)"
+    assert rows.get(second)["last_error"] == f"{bucket.name} asks to wait"
+    assert rows.get(second)["asked_to_wait_since"] is None
+    assert rows.get(direct)["status"] == "stored"
+    assert len(asked) == 1
+
+
+def test_a_host_has_no_more_requests_than_places_whoever_leads_to_it(
+    host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
+) -> None:
+    slow = SlowPage()
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+    with (
+        serving() as panel,
+        serving() as bucket,
+        closing(Database(database_url, "test")) as database,
+        closing(connect(redis_url)) as client,
+    ):
+        bucket.pages["/slow"] = slow
+        for each in (host, panel):
+            each.pages["/there"] = lambda page: page.answer(302, Location=bucket.url("/slow"))
+        urls = [f"{each.url('/there')}&{number}" for number in range(4) for each in (host, panel)]
+        ids = [rows.add(url, call_id=str(number)) for number, url in enumerate(urls)]
+        assert Batch(database, fetcher, FetchGate(client, 2, 30), WAITS).fetch(ids) == []
+
+    assert slow.most_at_once == 2
+    assert {rows.get(each)["status"] for each in ids} == {"stored"}
+
+
+def test_a_place_at_a_host_is_given_back_once_it_has_led_elsewhere(
+    host: Host, rows: Rows, run: Run, redis_url: str
+) -> None:
+    held: list[int] = []
+
+    def see_who_is_there(page: Page) -> None:
+        with closing(connect(redis_url)) as connection:
+            ends_at = time.monotonic() + 10
+            while connection.zcard(places_key(host.name)) and time.monotonic() < ends_at:
+                time.sleep(0.01)
+            held.extend(connection.zcard(places_key(name)) for name in (host.name, bucket.name))
+        page.answer(200, MP3)
+
+    with serving() as bucket:
+        bucket.pages["/there"] = see_who_is_there
+        host.pages["/here"] = lambda page: page.answer(302, Location=bucket.url("/there"))
+        assert run(rows.add(host.url("/here")), limits=replace(LIMITS, read_seconds=20, total_seconds=30)) == []
+
+    assert held == [0, 1]
+
+
+def test_a_host_that_leads_to_itself_is_not_stood_in_line_for_again(
+    host: Host, rows: Rows, database_url: str, redis_url: str, folder: Path
+) -> None:
+    host.pages["/here"] = lambda page: page.answer(302, Location=host.url("/audio"))
+    recording_id = rows.add(host.url("/here"))
+    stood_in_line: list[str] = []
+
+    class Counting(Visit):
+        @contextmanager
+        def place(self, host: str) -> Iterator[PutOff | None]:
+            stood_in_line.append(host)
+            with super().place(host) as put_off:
+                yield put_off
+
+    fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
+    with closing(Database(database_url, "test")) as database, closing(connect(redis_url)) as client:
+        gate = FetchGate(client, 1, 0)
+        gate.visit = lambda: Counting(client, 1, 0)  # type: ignore[method-assign]
+        assert Batch(database, fetcher, gate, WAITS).fetch([recording_id]) == []
+
+    assert (rows.get(recording_id)["status"], stood_in_line) == ("stored", [host.name])
 
 
 def test_legs_that_share_an_address_are_fetched_once(host: Host, rows: Rows, run: Run, folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from common.errors import RecordingRefused
 from common.host_list import HostList
 from worker.recordings.address_guard import AddressGuard
-from worker.recordings.safe_http import host_of
+from worker.recordings.safe_http import checked, host_of
 
 BUCKET = "starkey-centrex-recordings"
 
@@ -17,7 +17,7 @@ BUCKET = "starkey-centrex-recordings"
 def allows(hosts: str, url: str) -> bool:
     """Ask as a fetch does, so that what is compared is what would be sent."""
     try:
-        host_of(url, AddressGuard(hosts=HostList.parse(hosts)))
+        checked(url, AddressGuard(hosts=HostList.parse(hosts)))
     except RecordingRefused:
         return False
     return True
@@ -147,15 +147,15 @@ def test_what_is_no_pattern_is_refused(text: str) -> None:
 def test_an_address_within_an_allowed_network_need_not_be_listed_and_a_name_must() -> None:
     guard = AddressGuard([ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")])
 
-    assert host_of("http://127.0.0.1:8080/1.mp3", guard) == "127.0.0.1:8080"
-    assert host_of("http://[::1]/1.mp3", guard) == "[::1]"
-    assert host_of("http://[::ffff:127.0.0.1]/1.mp3", guard) == "[::ffff:127.0.0.1]"
+    assert host_of(checked("http://127.0.0.1:8080/1.mp3", guard)) == "127.0.0.1:8080"
+    assert host_of(checked("http://[::1]/1.mp3", guard)) == "[::1]"
+    assert host_of(checked("http://[::ffff:127.0.0.1]/1.mp3", guard)) == "[::ffff:127.0.0.1]"
     for url in ("http://localhost/1.mp3?X-Amz-Signature=secret", "http://2130706433/1.mp3", "http://0x7f.1/1.mp3"):
         with pytest.raises(RecordingRefused, match=r"^[a-z0-9.]+ is not in CDR_RECORDING_HOSTS$"):
-            host_of(url, guard)
+            checked(url, guard)
 
 
 def test_a_name_that_is_longer_than_names_are_is_told_in_part() -> None:
     with pytest.raises(RecordingRefused) as refused:
-        host_of("http://" + "a." * 5000 + "invalid/", AddressGuard())
+        checked("http://" + "a." * 5000 + "invalid/", AddressGuard())
     assert len(str(refused.value)) < 300

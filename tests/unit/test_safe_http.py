@@ -264,6 +264,36 @@ def test_a_redirect_is_followed() -> None:
             assert fetch(f"http://127.0.0.1:{port}/a")[1] == b"ok"
 
 
+def test_each_host_on_the_way_is_named_before_it_is_asked_and_the_last_gives_the_answer() -> None:
+    way: list[tuple[str, int]] = []
+    with server(b"HTTP/1.1 429 Wait\r\nContent-Length: 0\r\n\r\n") as (target, asked):
+        moved = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{target}/b\r\nContent-Length: 0\r\n\r\n"
+        with server(moved.encode()) as (port, asked_first):
+            url, guard = f"http://127.0.0.1:{port}/a", AddressGuard([LOOPBACK], hosts=OPEN)
+            note = lambda host: way.append((host, len(asked_first) + len(asked)))  # noqa: E731 - it is shorter
+            with open_checked(url, guard, LIMITS, note) as response:
+                assert (response.host, response.status) == (f"127.0.0.1:{target}", 429)
+    assert way == [(f"127.0.0.1:{port}", 0), (f"127.0.0.1:{target}", 1)]
+
+
+def test_a_host_that_may_not_be_asked_now_is_sent_nothing() -> None:
+    def not_now(_host: str) -> None:
+        raise LookupError
+
+    network = FakeNetwork("1.1.1.1")
+    with pytest.raises(LookupError), open_checked("http://a.invalid/", network.guard(), LIMITS, not_now):
+        pass
+    assert network.connected == []
+
+
+def test_waiting_for_a_host_costs_the_fetch_none_of_its_time() -> None:
+    limits = FetchLimits(max_bytes=10, total_seconds=3)
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as (port, _):
+        guard = AddressGuard([LOOPBACK], hosts=OPEN)
+        with open_checked(f"http://127.0.0.1:{port}/", guard, limits, lambda _host: time.sleep(3.2)) as response:
+            assert b"".join(response.chunks) == b"ok"
+
+
 @pytest.mark.parametrize(
     "location",
     ["http://127.0.0.2/", "http://[::1]:8080/", "file:///etc/passwd", "http://[bad", "http://a:b@127.0.0.1/"],

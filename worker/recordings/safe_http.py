@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -49,43 +49,57 @@ class FetchLimits:
 
 @dataclass(frozen=True)
 class Response:
-    """A final answer. `chunks` streams its body as sent; `retry_after_seconds` is how long the host asks to wait, if it does.
+    """A final answer, and the host that gave it, with its port where that is none of the web's.
+
+    `chunks` streams its body as sent; `retry_after_seconds` is how long the host asks to wait, if it does.
 
     `chunks` raises RecordingNotReady when the body breaks off or is too slow, RecordingRefused when it is too large.
     """
 
+    host: str
     status: int
     retry_after_seconds: float | None
     chunks: Iterator[bytes]
 
 
 @contextmanager
-def open_checked(url: str, guard: AddressGuard, limits: FetchLimits) -> Iterator[Response]:
+def open_checked(
+    url: str, guard: AddressGuard, limits: FetchLimits, go_to: Callable[[str], None] = lambda _host: None
+) -> Iterator[Response]:
     """GET `url`, following redirects, each checked like the first; no proxy and no credentials are used.
+
+    Before a host is asked, be it by a redirect, `go_to` is told its name; it may wait, which costs the fetch none of its time,
+    or raise, which ends the fetch.
 
     Raises RecordingRefused for an address that may not be fetched, RecordingNotReady for a host that does not answer.
     No message of either holds more of a URL than its host.
     """
     started = time.monotonic()
     for _ in range(limits.max_redirects + 1):
-        target = _checked(url, guard)
+        target = checked(url, guard)
+        asked_at = time.monotonic()
+        go_to(host_of(target))
+        started += time.monotonic() - asked_at
         with _exchange(target, guard, limits, started) as (answer, wire):
             if not (answer.status in _REDIRECTS and "Location" in answer.headers):
-                yield Response(answer.status, _retry_after(answer), _body(answer, wire, target, limits, started))
+                body = _body(answer, wire, target, limits, started)
+                yield Response(host_of(target), answer.status, _retry_after(answer), body)
                 return
             url = _joined(target.url, answer.headers["Location"])
     raise RecordingRefused(f"more than {limits.max_redirects} redirects")
 
 
-def host_of(url: str, guard: AddressGuard) -> str:
-    """Name the host that an address leads to, with its port where that is none of the web's; raises RecordingRefused."""
-    target = _checked(url, guard)
+def host_of(target: Url) -> str:
+    """Name the host that an address leads to, with its port where that is none of the web's."""
     host = shown(target.host or "")
     return host if target.port in {None, *_DEFAULT_PORT.values()} else f"{host}:{target.port}"
 
 
-def _checked(url: str, guard: AddressGuard) -> Url:
-    """Read an address and check its host. What is checked here is what is asked for: the same host, the same path."""
+def checked(url: str, guard: AddressGuard) -> Url:
+    """Read an address and check its host; raises RecordingRefused.
+
+    What is checked here is what is asked for: the same host, the same path.
+    """
     target = _parsed(url)
     guard.check_host(_bare_host(target), target.path or "/")
     return target
