@@ -454,12 +454,22 @@ def test_a_host_that_leads_to_itself_is_not_stood_in_line_for_again(
 ) -> None:
     host.pages["/here"] = lambda page: page.answer(302, Location=host.url("/audio"))
     recording_id = rows.add(host.url("/here"))
+    stood_in_line: list[str] = []
+
+    class Counting(Visit):
+        @contextmanager
+        def place(self, host: str) -> Iterator[PutOff | None]:
+            stood_in_line.append(host)
+            with super().place(host) as put_off:
+                yield put_off
+
     fetcher = Fetcher(RecordingStore(folder.as_uri()), GUARD, LIMITS)
-
     with closing(Database(database_url, "test")) as database, closing(connect(redis_url)) as client:
-        assert Batch(database, fetcher, FetchGate(client, 1, 0), WAITS).fetch([recording_id]) == []
+        gate = FetchGate(client, 1, 0)
+        gate.visit = lambda: Counting(client, 1, 0)  # type: ignore[method-assign]
+        assert Batch(database, fetcher, gate, WAITS).fetch([recording_id]) == []
 
-    assert rows.get(recording_id)["status"] == "stored"
+    assert (rows.get(recording_id)["status"], stood_in_line) == ("stored", [host.name])
 
 
 def test_legs_that_share_an_address_are_fetched_once(host: Host, rows: Rows, run: Run, folder: Path) -> None:
