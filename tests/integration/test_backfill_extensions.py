@@ -256,7 +256,7 @@ def test_a_worker_that_does_not_know_the_name_yet_takes_none_away(product: Produ
 def start(url: str, steps: int) -> subprocess.Popen[str]:
     """Start a backfill as a process of its own, in steps of so many rows."""
     code = (
-        f"from cdr import extension_backfill as b; b.WINDOW_ROWS = {steps}; b.BATCH_ROWS = {steps}\n"
+        f"from cdr.extensions import backfill as b; b.WINDOW_ROWS = {steps}; b.BATCH_ROWS = {steps}\n"
         "import sys; sys.argv = ['cdr', 'extensions', 'backfill', '--all']\n"
         "from cdr.main import main; main()"
     )
