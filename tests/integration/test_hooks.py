@@ -583,15 +583,15 @@ def test_the_next_try_is_scheduled_once_wherever_it_is(hooked: Hooked) -> None:
     call = HookCall(CHOSEN, "0" * 32, "00" * 32, datetime(2026, 1, 1), "a", is_update=False)  # noqa: DTZ001 - as the column
     job = hook_job(call)
     enqueue_once(hooked.redis, [job])
-    schedule_once(hooked.redis, job, datetime.now(UTC))
+    schedule_once(hooked.redis, job, 0.0)
     assert (hooked.waiting(), hooked.scheduled()) == ([job.job_id], {})
     hooked.redis.delete(queue_key(HOOKS))
     hooked.redis.hset(job_key(job.job_id), "status", "finished")
     hooked.redis.zadd(finished_key(HOOKS), {job.job_id: 1})
-    schedule_once(hooked.redis, job, datetime.now(UTC))
+    schedule_once(hooked.redis, job, 0.0)
     assert hooked.scheduled() == {}
     hooked.redis.delete(job_key(job.job_id))
-    schedule_once(hooked.redis, job, datetime.now(UTC))
+    schedule_once(hooked.redis, job, 0.0)
     assert list(hooked.scheduled()) == [job.job_id]
     hooked.make_due()
     assert hooked.waiting() == [job.job_id]
