@@ -12,7 +12,7 @@ COMMENT ON COLUMN cdr.recordings.attempts IS 'How often its host was asked and h
 COMMENT ON COLUMN cdr.recordings.next_attempt_at IS 'When a pending recording is due again; null: at once.';
 
 -- Legs of a call share a recording: what is there already is not fetched again.
-CREATE INDEX recordings_stored_source ON cdr.recordings (source_key) WHERE status = 'stored';
+CREATE INDEX recordings_stored_source ON cdr.recordings (source_key, account) WHERE status = 'stored';
 -- Pending recordings by when they were due or were queued again, whichever came last.
 CREATE INDEX recordings_due ON cdr.recordings ((greatest(coalesce(next_attempt_at, created_at), requeued_at)))
     WHERE status = 'pending';
