@@ -96,16 +96,15 @@ def test_what_is_read_and_copied_under_the_lock_does_not_grow_with_the_table(loa
     assert (loaded(database_url), learned_names(database_url)) == (50, ROWS)
 
 
-def test_the_names_of_a_code_that_is_over_full_are_all_known_and_stay_so(loader: Loader, database_url: str) -> None:
-    loader.knowledge.directory.refresh(loader.database)
-    fill(database_url, 3 * MOST_LEARNED_NAMES)
+def test_a_worker_that_meets_an_over_full_code_forgets_none_of_its_names_for_the_part_that_was_read(
+    loader: Loader, database_url: str
+) -> None:
     loader.load_fields(shown(1))
-    look(loader, all_of_it=False)
+    fill(database_url, 3 * MOST_LEARNED_NAMES)
     loader.load_fields(shown(2))
-    last = leg("last", targetextension="AAAA", time=TIME)
-    loader.load_fields(last)
-    rows = select(database_url, "SELECT answering_extension_name AS name FROM cdr.cdrs WHERE call_id = 'last'")
-    assert rows == [{"name": f"F{3 * MOST_LEARNED_NAMES}"}]
+    assert loader.knowledge.directory._learned["acme", "AAAA"].names == ("N1",)
+    look(loader, all_of_it=True)
+    assert len(loader.knowledge.directory._learned["acme", "AAAA"].names) == 3 * MOST_LEARNED_NAMES + 1
 
 
 @pytest.mark.parametrize("all_of_it", [True, False])
