@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,6 +29,8 @@ app.add_typer(clock.app, name="clock")
 
 def _print_version(*, wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version as version_of
+
         print_line(f"cdr-pipeline {version_of('cdr-pipeline')}")
         raise typer.Exit
 
