@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from http.client import HTTPException
-from threading import Timer
 from typing import NamedTuple
 
 from urllib3 import HTTPResponse, Retry
@@ -28,6 +27,7 @@ from urllib3.util.connection import create_connection
 from common.environment import load
 from common.errors import ConfigurationError
 from common.settings import HookSettings
+from worker.deadline import shut_down_at
 from worker.loaded_cdr import LoadedCdr, TryLater
 
 CONNECT_SECONDS = 10.0
@@ -186,19 +186,5 @@ def _read_to_its_end(response: HTTPResponse) -> bool:
 
 @contextmanager
 def _cut_off(sock: socket.socket, ends_at: float) -> Iterator[None]:
-    """Shut the connection down at that time: a timeout of the socket starts anew with every byte that drips in."""
-    # The descriptor of its own reaches the connection below TLS, which another thread must leave alone.
-    with socket.socket(fileno=os.dup(sock.fileno())) as twin:
-        timer = Timer(max(0.0, ends_at - time.monotonic()), _shut_down, (twin,))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-def _shut_down(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+    with socket.socket(fileno=os.dup(sock.fileno())) as twin, shut_down_at(twin, ends_at):
+        yield

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import io
 import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from threading import Timer
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from common.errors import RecordingRefused
+from worker.deadline import shut_down_at
 
 # A head has a few kilobytes, a chunk's frame a few bytes.
 FRAMING_BYTES = 1 << 20
@@ -38,21 +36,9 @@ class Wire:
         self.sock.close()
         self._twin.close()
 
-    @contextmanager
-    def cut_off(self, ends_at: float) -> Iterator[None]:
+    def cut_off(self, ends_at: float) -> AbstractContextManager[None]:
         """Shut the connection down at a time of the monotonic clock, unless the block has ended by then."""
-        timer = Timer(max(0.0, ends_at - time.monotonic()), self._shut_down)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-    def _shut_down(self) -> None:
-        with suppress(OSError):
-            self._twin.shutdown(socket.SHUT_RDWR)
+        return shut_down_at(self._twin, ends_at)
 
     def __getattr__(self, name: str) -> Any:
         """Do all else as the socket itself does."""

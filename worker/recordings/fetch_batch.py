@@ -12,6 +12,7 @@ from traceback import extract_tb
 
 from common.errors import QueueUnavailable, RefusedByDatabase
 from common.postgres import Cursor, Database, statement
+from worker.outbox import RECORDINGS_A_JOB
 from worker.recordings.audio_facts import AudioFacts
 from worker.recordings.fetch_gate import FetchGate, Visit
 from worker.recordings.fetch_recording import Fetcher
@@ -19,7 +20,7 @@ from worker.recordings.recording_outcome import Closed, Outcome, PutOff, Recordi
 from worker.recordings.recording_store import StoredObject
 from worker.scheduled_jobs import Retry
 
-MAX_SIDE_BY_SIDE = 32
+MAX_SIDE_BY_SIDE = RECORDINGS_A_JOB
 
 # A job that runs twice finds recordings that its first run has put off; those are left until they are due. A clock that is
 # put right may be this much off.
