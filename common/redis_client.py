@@ -70,7 +70,7 @@ def connect(
     """Return a client with a connection pool, for workers and commands; replies are bytes.
 
     `ack_level` and `ack_replicas` are for `commit`. Commands are tried again after a broken connection, so use it only for
-    what may happen twice. With no `retries` a server that says nothing is given up after the timeout, once.
+    what may happen twice. A server that says nothing is given up after the timeout.
     """
     # A Unix socket has no peer that could vanish without a word, and redis-py takes no word on keepalives for it.
     network = {} if url.startswith("unix:") else {"socket_connect_timeout": CONNECT_SECONDS, "socket_keepalive": True}
@@ -79,7 +79,8 @@ def connect(
         **network,
         socket_timeout=timeout_seconds,
         health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries),
+        # Trying again for as long as each time would keep a worker that is told to stop for minutes.
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries, supported_errors=(redis.ConnectionError,)),
     )
     client.ack_level, client.ack_replicas = ack_level, ack_replicas
     return client

@@ -76,6 +76,13 @@ class CdrWorker(LessOfRq):
         """Whether a signal asked this worker to end."""
         return self._shutdown_requested_date is not None
 
+    def teardown(self) -> None:
+        """Sign off, unless Redis is away: what it knows of this worker it forgets by itself."""
+        sign_off: Callable[[], None] = super().teardown
+        if not self._redis_is_away:
+            with suppress(QueueUnavailable), translated():
+                sign_off()
+
     def set_state(self, state: str, pipeline: Any = None) -> None:
         """Tell what the worker does, if it does not say so already."""
         self._state = state

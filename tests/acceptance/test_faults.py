@@ -15,7 +15,9 @@ from oracle import rounds
 from oracle.checker import Finding
 from oracle.faults import KINDS
 from oracle.full_disk import SpoolDisk, spool_disk
+from oracle.processes import describe
 from oracle.product import Product, wait_for
+from oracle.report import log_ends
 from oracle.rounds import Oracle
 
 pytestmark = pytest.mark.timeout(600)
@@ -126,7 +128,12 @@ def test_a_process_that_is_killed_is_replaced(product: Product, kind: str, role:
     wait_for(lambda: product.pids(role), SECONDS, f"no {role} runs")
     before = set(product.pids(role))
     KINDS[kind].begin(product, 0)
-    wait_for(lambda: before - set(product.pids(role)), SECONDS, "nobody was killed")
+    try:
+        # A worker that is told to end does so after its statement, which may take a minute on a disk that is held up.
+        wait_for(lambda: before - set(product.pids(role)), 2 * SECONDS, "nobody was killed")
+    except AssertionError as error:
+        error.add_note("\n".join([*map(describe, before), *log_ends(product.logs)]))
+        raise
 
     def is_back() -> bool:
         KINDS[kind].end(product, 0)

@@ -29,13 +29,7 @@ from worker.queue_worker import CdrWorker
 
 __all__ = ["host", "rows"]
 
-# A worker as `cdr worker` runs it, that gives up an answer after 11 s: at once, instead of after three more tries.
-WORKER = """
-import os, sys
-from common.redis_client import connect
-from worker.queue_worker import work
-sys.exit(work(sys.argv[1], connect(os.environ["CDR_REDIS_URL"], timeout_seconds=None, retries=0)))
-"""
+# A worker gives up an answer after so long.
 GIVEN_UP_SECONDS = 11
 
 
@@ -60,7 +54,8 @@ def worker(queue: str, server: EmbeddedValkey, database_url: str, store: Path) -
         "CDR_RECORDINGS_URL": store.as_uri(),
         "CDR_RECORDING_ALLOW_NETWORKS": "127.0.0.1/32",
     }
-    with subprocess.Popen([sys.executable, "-c", WORKER, queue], env={**os.environ, **settings}) as process:
+    command = [sys.executable, "-m", "cdr", "worker", queue]
+    with subprocess.Popen(command, env={**os.environ, **settings}) as process:
         try:
             yield process
         finally:
@@ -147,12 +142,23 @@ def test_an_idle_worker_waits_for_a_frozen_redis_and_goes_on(
         end(waiting)
 
 
+def test_an_idle_worker_that_is_told_to_stop_ends_though_redis_is_frozen(
+    server: EmbeddedValkey, connection: redis.Redis, database_url: str, tmp_path: Path
+) -> None:
+    with worker(CDRS, server, database_url, tmp_path) as idle:
+        until(lambda: [each.state for each in read_workers(connection)] == ["idle"], seconds=60)
+        with frozen(connection):
+            idle.terminate()
+            # It waits for one answer, and neither asks again nor tries to sign off.
+            assert idle.wait(2 * GIVEN_UP_SECONDS) == 0
+
+
 def test_between_two_jobs_a_redis_that_is_away_is_waited_for_until_the_stop(
     open_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = EmbeddedValkey(open_path / "valkey", free_port(), "only-for-tests")
     with running(server) as url:
-        idle = CdrWorker([CDRS], connection=connect(url, timeout_seconds=None, retries=0))
+        idle = CdrWorker([CDRS], connection=connect(url, timeout_seconds=None))
         idle.register_birth()
     pauses: list[float] = []
 

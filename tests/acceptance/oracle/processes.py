@@ -47,6 +47,17 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
+def describe(pid: int) -> str:
+    """Say what a process waits for and which signals wait for it, for the message of a test that failed."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+        place = Path(f"/proc/{pid}/wchan").read_text(encoding="utf-8")
+    except OSError:
+        return f"{pid} has ended"
+    facts = [line.replace("\t", " ") for line in status if line.startswith(("State", "Sig", "ShdPnd"))]
+    return f"{pid} {role_of(pid)} in {place}: {', '.join(facts)}"
+
+
 def _command_line(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")

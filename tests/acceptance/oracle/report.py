@@ -33,10 +33,14 @@ def story(played: Round, logs: Iterable[Path]) -> str:
     parts.append(f"What is wrong ({len(played.findings)}), {played.settle_seconds:.0f} s after that:")
     for finding in played.findings[:STORIES]:
         parts += [f"  {finding.kind}: {finding.about}", *_history(played, finding)]
-    for path in logs:
-        parts += [f"The end of {path}:", *(f"  {text}" for text in _tail(path))]
+    parts += log_ends(logs)
     parts.append(f'Again: make oracle SCHEDULE="{played.schedule}"')
     return "\n".join(parts)
+
+
+def log_ends(logs: Iterable[Path]) -> list[str]:
+    """Return the last lines of each log, below its name."""
+    return [row for path in logs for row in (f"The end of {path}:", *(f"  {text}" for text in _tail(path)))]
 
 
 def table(rounds: list[Round], restarts: int) -> str:
