@@ -55,12 +55,12 @@ def report():
     print(json.dumps({"modules": sorted(sys.modules), "bytes": int(most[1]) * 1024}))
 
 atexit.register(report)
-from cdr.main import main
+from cdr.__main__ import main
 main()
 """
 
 # Everything that stands between the command line and the first job, without its servers.
-WORKER = "import cdr.main, cdr.processes, worker.queue_worker, worker.context"
+WORKER = "import cdr.__main__, cdr.processes, worker.queue_worker, worker.context"
 LIBRARIES = "import psycopg, rq, phonenumbers"
 TELL_CPU = "; import time; print(time.process_time())"
 
