@@ -36,8 +36,9 @@ oracle: $(VENV)/.dev
 	PYTHONPATH=tests/acceptance "$(VENV)/bin/python" -m oracle \
 	  $(if $(SCHEDULE),--schedule "$(SCHEDULE)",$(if $(SEED),--seed $(SEED),--seeds $(SEEDS))) $(ARGS)
 
+# All parts or, as ONLY=receive, some; needs wrk (docs/performance.md).
 bench: $(VENV)/.dev
-	"$(VENV)/bin/python" -m benchmarks.whole_way $(ARGS)
+	"$(VENV)/bin/python" -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 # Solves the dependencies again and writes the pinned, hashed requirement files.
 lock: $(VENV)/.dev

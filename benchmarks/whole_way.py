@@ -101,7 +101,15 @@ def running_rival(env: dict[str, str]) -> Iterator[str]:
     """Run the rival on the same PostgreSQL and yield its address."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "benchmarks.synchronous_insert:app", "--port", str(port), "--no-access-log"],
+        [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "benchmarks.rivals.synchronous_insert:app",
+            "--port",
+            str(port),
+            "--no-access-log",
+        ],
         cwd=ROOT,
         env={**os.environ, **env},
         stderr=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 from fastapi import FastAPI, Request
 
 app = FastAPI()
@@ -31,7 +32,7 @@ async def receive(request: Request) -> dict[str, str]:
             cdr["target"],
             cdr["time"],
             cdr["duration"],
-            psycopg.types.json.Jsonb(cdr),
+            Jsonb(cdr),
         ],
     )
     return {"err": "0", "errdesc": "OK"}

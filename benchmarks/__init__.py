@@ -1,0 +1,1 @@
+"""Measures this product beside what people would write or install instead (docs/performance.md)."""

@@ -1,0 +1,78 @@
+"""Measures all parts, or some, prints their tables, and writes results.json beside this file.
+
+    make bench                          # everything, about an hour
+    make bench ONLY=receive             # one part; several with commas
+    make bench ONLY=receive ARGS="--rounds 3 --scale 0.3"
+
+Figures compare within one run only. The exit code is 1 when something measured was wrong, such as an acknowledged CDR without a
+row; a goal that is missed is shown, and no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import receive
+from benchmarks.bench import Bench
+from benchmarks.figures import Part
+from benchmarks.processes import Failed
+
+RESULTS = Path(__file__).with_name("results.json")
+PARTS: dict[str, Callable[[Bench], Iterator[Part]]] = {"receive": receive.measure}
+
+
+def main() -> int:
+    """Measure, print and write; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, with commas: {', '.join(PARTS)}")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each contender is measured")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies counts and seconds; the goals are for 1")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    if unknown := set(names) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}")
+    with tempfile.TemporaryDirectory(prefix="cdr-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        bench = Bench(folder, options.rounds, options.scale)
+        try:
+            for part in (part for each in names for part in PARTS[each](bench)):
+                print(part.tables(), flush=True)
+                _write(part, bench)
+        except Failed as error:
+            print(f"FAILED: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _write(part: Part, bench: Bench) -> None:
+    """Put a part's figures in place of those of an earlier run; what else the file holds stays."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known[part.name] = {**_circumstances(bench), **part.as_json()}
+    RESULTS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _circumstances(bench: Bench) -> dict[str, Any]:
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": bench.rounds,
+        "scale": bench.scale,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[2], 1),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What people would write instead, as the tutorials have it; each is measured beside ours."""
