@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 import psycopg
-from psycopg.types.json import Jsonb
 from fastapi import FastAPI, Request
+from psycopg.types.json import Jsonb
 
 app = FastAPI()
 connection = psycopg.connect(os.environ["CDR_DATABASE_URL"], autocommit=True)
