@@ -105,19 +105,20 @@ def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tal
     return tally
 
 
-def run_discard(wanted: BodyFilter, limit: int | None, rate: float | None, *, dry_run: bool) -> None:
+def run_discard(wanted: BodyFilter, limit: int | None, rate: float | None, *, dry_run: bool, as_json: bool) -> None:
     """Mark the bodies that are meant as discarded, or only count them."""
     with opened_database("quarantine") as database:
         _require(database, wanted.ids)
         if dry_run:
-            print_count(sum(1 for _ in find_bodies(database, wanted, limit)), "bodies to discard")
+            found = sum(1 for _ in find_bodies(database, wanted, limit))
+            print_count(found, "body would be discarded", "bodies would be discarded", as_json=as_json)
             return
         count = 0
         with audited("quarantine discard", {**asdict(wanted), "limit": limit}) as tell:
             for kept in _paced(find_bodies(database, wanted, limit), rate):
                 count += mark(database, [kept.quarantine_id], "discarded")
                 tell(count)
-    print_count(count, "bodies discarded")
+    print_count(count, "body was discarded", "bodies were discarded", as_json=as_json)
 
 
 def _require(database: Database, ids: list[int] | None) -> None:

@@ -68,9 +68,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> Non
     console.print(table)
 
 
-def print_count(count: int, what: str) -> None:
-    """Print a count: with its meaning on a terminal, by itself for a script."""
-    sys.stdout.write(f"{count:,} {what}\n" if sys.stdout.isatty() else f"{count}\n")
+def print_count(count: int, one: str, many: str, *, as_json: bool) -> None:
+    """Print a sentence that begins with a count and goes on as fits one, or as fits any other number; or `{"count": ...}`."""
+    if as_json:
+        print_json({"count": count})
+    else:
+        print_line(f"{count:,} {one if count == 1 else many}")
 
 
 def print_line(line: str = "") -> None:

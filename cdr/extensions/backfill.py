@@ -50,11 +50,12 @@ class _Window(NamedTuple):
     until: datetime | None
 
 
-def run_backfill(selection: Selection, *, dry_run: bool) -> int:
+def run_backfill(selection: Selection, *, dry_run: bool, as_json: bool) -> int:
     """Fill in what can be, or only count it, and print how many CDRs; exit code 1 if it was interrupted."""
     if dry_run:
         with opened_database("extensions") as database:
-            print_count(sum(len(named) for named in _find(database, selection)), "CDRs to name extensions in")
+            found = sum(len(named) for named in _find(database, selection))
+        print_count(found, "CDR would get a name", "CDRs would get a name", as_json=as_json)
         return 0
     done, exit_code = 0, 0
     with audited("extensions backfill", asdict(selection)) as tell, opened_database("extensions") as database:
@@ -64,7 +65,7 @@ def run_backfill(selection: Selection, *, dry_run: bool) -> int:
                 tell(done)
         except KeyboardInterrupt:
             exit_code = 1
-    print_count(done, "CDRs given names of extensions")
+    print_count(done, "CDR got a name", "CDRs got a name", as_json=as_json)
     if exit_code:
         print_warning("cdr: interrupted: what is done stands, and running it again does the rest")
     return exit_code

@@ -55,6 +55,7 @@ def backfill(
     until: Until = None,
     everything: Everything = False,
     dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Fill in names that have become known since in CDRs that were loaded without, and print how many.
 
@@ -63,4 +64,4 @@ def backfill(
     require_choice(filtered=any((account, since, until)), everything=everything)
     from cdr.extensions.backfill import Selection, run_backfill
 
-    raise typer.Exit(run_backfill(Selection(account, since, until), dry_run=dry_run))
+    raise typer.Exit(run_backfill(Selection(account, since, until), dry_run=dry_run, as_json=as_json))

@@ -24,15 +24,16 @@ def run_list(wanted: RecordingFilter, limit: int | None, *, as_json: bool) -> No
         print_list(find_recordings(database, wanted, limit), _COLUMNS, _cells, as_json=as_json, limit=limit)
 
 
-def run_retry(wanted: RecordingFilter, limit: int | None, rate: float | None, *, dry_run: bool) -> None:
+def run_retry(wanted: RecordingFilter, limit: int | None, rate: float | None, *, dry_run: bool, as_json: bool) -> None:
     """Have recordings fetched again, or only count them."""
     with opened_database("recordings") as database:
         if dry_run:
-            print_count(count_to_retry(database, wanted, limit), "recordings to retry")
+            found = count_to_retry(database, wanted, limit)
+            print_count(found, "recording would be tried again", "recordings would be tried again", as_json=as_json)
             return
         with audited("recordings retry", {**asdict(wanted), "limit": limit}) as tell:
             count = retry_recordings(database, wanted, limit=limit, rate=rate, progress=tell)
-    print_count(count, "recordings to be fetched again")
+    print_count(count, "recording is tried again now", "recordings are tried again now", as_json=as_json)
 
 
 def run_path(wanted: RecordingFilter, *, as_json: bool) -> int:
