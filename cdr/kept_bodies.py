@@ -146,11 +146,10 @@ def _paced(bodies: Iterator[KeptBody], rate: float | None) -> Iterator[KeptBody]
 
 
 def _row(body: KeptBody) -> tuple[object, ...]:
-    received_at = body.received_at.isoformat(timespec="seconds")
     first_line = body.error.splitlines()[0] if body.error else ""
     return (
         body.quarantine_id,
-        received_at,
+        body.received_at,
         body.received_count,
         body.account,
         body.format,

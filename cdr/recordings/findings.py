@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
+from cdr.moments import show_moment
 from cdr.recordings.days import SETTLING_SECONDS, Day, Span, StoredRow, walk
 from cdr.recordings.mend import mark_found, reopen, requeue
 from cdr.recordings.owners import Owner, Ownership, find_owners
@@ -137,7 +138,7 @@ class Verifier:
             ids = [row[0] for row in page]
             mended = requeue(self._database, ids) if self._repair else set()
             for recording_id, account, call_id, due_at in page:
-                detail = f"due since {due_at.isoformat(timespec='seconds')}"
+                detail = f"due since {show_moment(due_at)}"
                 yield Finding("overdue", account, call_id, recording_id, None, detail, recording_id in mended)
             if len(page) < _AT_ONCE:
                 return

@@ -168,9 +168,9 @@ def test_the_list_shows_since_when_a_name_holds_and_where_it_is_from(product: Pr
     listed = product.cdr("extensions", "list", "--json").json
     assert [(each["source"], each["valid_from"]) for each in listed] == [
         ("import", "2026-02-01"),
-        ("learned", "2026-07-01 13:00:05"),
+        ("learned", "2026-07-01T10:00:05+00:00"),
     ]
-    assert "2026-07-01 13:00:05" in product.cdr("extensions", "list").out
+    assert "2026-07-01T10:00:05+00:00" in product.cdr("extensions", "list").out
     assert "Uno" not in product.cdr("extensions", "list", "--limit", "1").out
 
 

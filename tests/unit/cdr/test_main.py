@@ -18,6 +18,13 @@ def test_it_tells_its_version() -> None:
     assert (done.exit_code, done.stdout) == (0, f"cdr-pipeline {version('cdr-pipeline')}\n")
 
 
+def test_help_names_no_option_that_does_nothing_yet() -> None:
+    help_text = CliRunner().invoke(app, ["up", "--help"], env={"COLUMNS": "200"}).output
+
+    assert "--receivers" in help_text
+    assert "--console-port" not in help_text
+
+
 def test_one_warning_is_no_warnings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "examine", lambda _sections: [Checked("redis.up", "warning", "slow", "wait")])
 
