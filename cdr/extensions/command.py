@@ -17,7 +17,12 @@ OneAccount = Annotated[str | None, typer.Option("--account", help="only of this 
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="CSV: extension_code, extension_name, and account or valid_from")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with the columns extension_code and extension_name, and if need be account and valid_from"
+        ),
+    ],
     account: Annotated[str, typer.Option(help="of lines that name none")] = DEFAULT_ACCOUNT,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only name the bad lines, import nothing")] = False,

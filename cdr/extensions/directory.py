@@ -40,15 +40,21 @@ def run_import(file: Path, account: str, *, dry_run: bool) -> int:
         wrong_usage(f"--account: {account!r} is no name of an account")
     try:
         extensions, bad = read_extensions(file.read_bytes(), account)
-    except (OSError, Unreadable) as error:
+    except OSError as error:
+        failed(f"{file}: {error.strerror or error}")
+    except Unreadable as error:
         failed(f"{file}: {error}")
     if not dry_run:
         _write(extensions, file)
     for line, problem in bad:
         print_warning(f"{file}:{line}: {problem}")
     done = "would be imported" if dry_run else "imported"
-    print_line(f"{len(extensions)} extensions {done}, {len(bad)} lines left out")
+    print_line(f"{_counted(len(extensions), 'extension')} {done}, {_counted(len(bad), 'line')} left out")
     return 1 if bad else 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _write(extensions: list[Extension], file: Path) -> None:
