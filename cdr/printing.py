@@ -84,6 +84,11 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def counted(number: int, what: str) -> str:
+    """Name a number of things, one of them without the s."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def print_count(count: int, one: str, many: str, *, as_json: bool) -> None:
     """Print a sentence that begins with a count and goes on as fits one, or as fits any other number; or `{"count": ...}`."""
     if as_json:

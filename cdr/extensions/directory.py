@@ -11,7 +11,7 @@ from cdr.audit import audited
 from cdr.database import opened_database
 from cdr.extensions.file import COLUMNS, Extension, read_extensions
 from cdr.options import failed, wrong_usage
-from cdr.printing import print_csv, print_line, print_list, print_warning
+from cdr.printing import counted, print_csv, print_line, print_list, print_warning
 from common.environment import load
 from common.errors import Unreadable
 from common.postgres import statement
@@ -49,12 +49,8 @@ def run_import(file: Path, account: str, *, dry_run: bool) -> int:
     for line, problem in bad:
         print_warning(f"{file}:{line}: {problem}")
     done = "would be imported" if dry_run else "imported"
-    print_line(f"{_counted(len(extensions), 'extension')} {done}, {_counted(len(bad), 'line')} left out")
+    print_line(f"{counted(len(extensions), 'extension')} {done}, {counted(len(bad), 'line')} left out")
     return 1 if bad else 0
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _write(extensions: list[Extension], file: Path) -> None:
