@@ -21,7 +21,7 @@ def _moment(text: str) -> datetime:
 
 def _in_order(context: typer.Context, option: typer.CallbackParam, moment: datetime | None) -> datetime | None:
     """End the command when it is asked for a time that ends before it begins: of two options the later one sees both."""
-    given: dict[str | None, datetime | None] = {**context.params, option.name: moment}
+    given = {**context.params, str(option.name): moment}
     since, until = given.get("since"), given.get("until")
     if since is not None and until is not None and since > until:
         wrong_usage(f"--since ({show_moment(since)}) is later than --until ({show_moment(until)})")

@@ -14,6 +14,7 @@ from cdr.audit import audited
 from cdr.clock.counts import Chosen
 from cdr.clock.rereading import Outcome, Rereading
 from cdr.database import opened_database
+from cdr.known_accounts import require_account
 from cdr.printing import counted, print_json, print_line, print_warning
 from cdr.show_env import use_settings_of
 from common.environment import load
@@ -31,6 +32,7 @@ def run_recompute(chosen: Chosen, call_id: str | None, data: Path | None, *, dry
     accounts = Accounts(load(AccountDefaults))
     selection = {**chosen._asdict(), "call_id": call_id}
     with opened_database("clock recompute") as database:
+        require_account(database, chosen.account)
         work = Rereading(database, accounts, chosen, call_id)
         try:
             with nullcontext(_ignore) if dry_run else audited("clock recompute", selection) as tell:

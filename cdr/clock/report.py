@@ -9,6 +9,7 @@ from pathlib import Path
 from cdr.clock.counts import FAR_MINUTES, Chosen, ClockCounts, count_clocks, total
 from cdr.clock.verdicts import Verdict, verdicts_on
 from cdr.database import opened_database
+from cdr.known_accounts import require_account
 from cdr.printing import print_json, print_line, print_table
 from cdr.show_env import naming, use_settings_of
 from common.environment import load
@@ -64,6 +65,7 @@ def run_report(chosen: Chosen, data: Path | None, *, as_json: bool) -> None:
     use_settings_of(data)
     accounts = Accounts(load(AccountDefaults))
     with opened_database("clock report") as database:
+        require_account(database, chosen.account)
         accounts.refresh(database)
         with database.transaction(_PATIENT) as cursor:
             counted = count_clocks(cursor, accounts, chosen)

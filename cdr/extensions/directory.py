@@ -10,6 +10,7 @@ from pathlib import Path
 from cdr.audit import audited
 from cdr.database import opened_database
 from cdr.extensions.file import COLUMNS, Extension, read_extensions
+from cdr.known_accounts import require_account
 from cdr.options import failed, wrong_usage
 from cdr.printing import counted, print_csv, print_line, print_list, print_warning
 from common.environment import load
@@ -85,5 +86,7 @@ def run_list(account: str | None, *, as_json: bool, limit: int | None) -> None:
 
 def _read(account: str | None) -> list[KnownExtension]:
     values = {"account": account, "time_zone": load(AccountDefaults).time_zone}
-    with opened_database("extensions") as database, database.transaction() as cursor:
-        return [KnownExtension(*row) for row in cursor.execute(statement("cdr", "list_extensions"), values)]
+    with opened_database("extensions") as database:
+        require_account(database, account)
+        with database.transaction() as cursor:
+            return [KnownExtension(*row) for row in cursor.execute(statement("cdr", "list_extensions"), values)]

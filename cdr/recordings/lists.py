@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from cdr.audit import audited
 from cdr.database import opened_database
+from cdr.known_accounts import require_account
 from cdr.printing import print_count, print_json_list, print_line, print_list, print_warning
 from cdr.recordings.rows import RecordingFilter, RecordingRow, count_to_retry, find_recordings, retry_recordings
 from common.environment import load
@@ -21,12 +22,14 @@ _COLUMNS = (
 def run_list(wanted: RecordingFilter, limit: int | None, *, as_json: bool) -> None:
     """Print the recordings that are meant."""
     with opened_database("recordings") as database:
+        require_account(database, wanted.account)
         print_list(find_recordings(database, wanted, limit), _COLUMNS, _cells, as_json=as_json, limit=limit)
 
 
 def run_retry(wanted: RecordingFilter, limit: int | None, rate: float | None, *, dry_run: bool, as_json: bool) -> None:
     """Have recordings fetched again, or only count them."""
     with opened_database("recordings") as database:
+        require_account(database, wanted.account)
         if dry_run:
             found = count_to_retry(database, wanted, limit)
             print_count(found, "recording would be tried again", "recordings would be tried again", as_json=as_json)
@@ -40,6 +43,7 @@ def run_path(wanted: RecordingFilter, *, as_json: bool) -> int:
     """Print where recordings are, one a line; returns the exit code, 1 when one that is meant is not stored."""
     address = read_store_url(load(RecordingSettings).recordings_url)
     with opened_database("recordings") as database:
+        require_account(database, wanted.account)
         rows = list(find_recordings(database, wanted))
     places = {row.recording_id: address.location(row.storage_key) if row.storage_key else None for row in rows}
     if as_json:
