@@ -13,7 +13,7 @@ from common.queue_state import COUNTED
 from common.receiver_state import SpoolState
 
 _MEANINGS = {
-    "loaded": "CDRs loaded by all workers, since Redis keeps count.",
+    "loaded": "Deliveries loaded by all workers, since Redis keeps count.",
     "refused": "CDRs set aside by all workers, since Redis counts.",
     "recovered": "Jobs put back after their worker died, since Redis counts.",
     "orphans": "Jobs found in no queue and no registry and put back, since Redis counts.",

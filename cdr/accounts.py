@@ -6,16 +6,18 @@ from typing import Annotated
 
 import typer
 
-from cdr.options import Json
+from cdr.options import Data, Json
+from cdr.show_env import use_settings_of
 
 app = typer.Typer(no_args_is_help=True, help="What is special to an account; the environment gives the defaults.")
 
 
 @app.command("list")
-def list_accounts(*, as_json: Json = False) -> None:
+def list_accounts(*, data: Data = None, as_json: Json = False) -> None:
     """List the accounts that have settings of their own."""
     from cdr.account_settings import run_list
 
+    use_settings_of(data)
     run_list(as_json=as_json)
 
 
@@ -29,6 +31,7 @@ def set_account(
     default_region: Annotated[str | None, typer.Option(help="the country of short numbers, such as IL")] = None,
     duration_includes_wait: Annotated[bool | None, typer.Option(help="whether duration counts the wait")] = None,
     clear: Annotated[list[str] | None, typer.Option(help="a setting that goes back to its default")] = None,
+    data: Data = None,
 ) -> None:
     """Change the settings of an account; what is not named stays as it is.
 
@@ -43,4 +46,5 @@ def set_account(
         "default_region": default_region,
         "duration_includes_wait": duration_includes_wait,
     }
+    use_settings_of(data)
     run_set(account, settings, clear or [])

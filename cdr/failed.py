@@ -24,6 +24,7 @@ app = typer.Typer(no_args_is_help=True, help="Failed jobs: CDRs and recordings t
 Queue = Annotated[str | None, typer.Option(help=f"only of this queue: {', '.join(QUEUES)}")]
 CallId = Annotated[str | None, typer.Option(help="only those with a CDR of this call")]
 
+_DONE = {"replay": "queued again", "discard": "deleted"}
 _COLUMNS = ("job", "queue", "failed at", "tries", "reason", "SQLSTATE", "calls", "error")
 
 
@@ -72,11 +73,12 @@ def replay_jobs(
     everything: Everything = False,
     dry_run: DryRun = False,
     rate: Rate = None,
+    as_json: Json = False,
 ) -> None:
     """Put failed jobs back into their queues and print how many, once they are there."""
     wanted = _filter(queue, reason, since, until, call_id)
     require_choice(filtered=not wanted.is_empty, everything=everything)
-    _act("replay", replay, wanted, limit, dry_run=dry_run, rate=rate)
+    _act("replay", replay, wanted, limit, dry_run=dry_run, rate=rate, as_json=as_json)
 
 
 @app.command("discard")
@@ -91,26 +93,36 @@ def discard_jobs(
     everything: Everything = False,
     dry_run: DryRun = False,
     rate: Rate = None,
+    as_json: Json = False,
 ) -> None:
     """Delete failed jobs and the CDRs in them for good, and print how many."""
     wanted = _filter(queue, reason, since, until, call_id)
     require_choice(filtered=not wanted.is_empty, everything=everything)
-    _act("discard", discard, wanted, limit, dry_run=dry_run, rate=rate)
+    _act("discard", discard, wanted, limit, dry_run=dry_run, rate=rate, as_json=as_json)
 
 
 def _act(
-    verb: str, act: Callable[..., int], wanted: Filter, limit: int | None, *, dry_run: bool, rate: float | None
+    verb: str,
+    act: Callable[..., int],
+    wanted: Filter,
+    limit: int | None,
+    *,
+    dry_run: bool,
+    rate: float | None,
+    as_json: bool,
 ) -> None:
     """Replay or discard the jobs that are meant, noting who did it, and print how many."""
     connection = _redis()
     if dry_run:
-        print_count(sum(1 for _ in list_failed(connection, wanted, limit)), f"jobs to {verb}")
+        found = sum(1 for _ in list_failed(connection, wanted, limit))
+        would_be = f"would be {_DONE[verb]}"
+        print_count(found, f"failed job {would_be}", f"failed jobs {would_be}", as_json=as_json)
         return
     from cdr.audit import audited
 
     with audited(f"failed {verb}", {**asdict(wanted), "limit": limit}) as tell:
         count = act(connection, find_ids(connection, wanted, limit), jobs_a_second=rate, progress=tell)
-    print_count(count, f"jobs {verb}ed")
+    print_count(count, f"failed job was {_DONE[verb]}", f"failed jobs were {_DONE[verb]}", as_json=as_json)
 
 
 def _redis() -> RedisClient:

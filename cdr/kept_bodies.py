@@ -11,6 +11,7 @@ from typing import Any
 
 from cdr.audit import audited
 from cdr.database import opened_database
+from cdr.known_accounts import require_account
 from cdr.options import failed, wrong_usage
 from cdr.printing import print_bytes, print_count, print_json, print_line, print_list, print_table, print_text
 from common.environment import load
@@ -56,7 +57,7 @@ class Tally:
 def run_list(wanted: BodyFilter, limit: int | None, *, as_json: bool) -> None:
     """Print the bodies that are meant."""
     with opened_database("quarantine") as database:
-        _require(database, wanted.ids)
+        _require(database, wanted)
         print_list(find_bodies(database, wanted, limit), _COLUMNS, _row, as_json=as_json, limit=limit)
 
 
@@ -83,7 +84,7 @@ def count_readable(wanted: BodyFilter, limit: int | None) -> Tally:
     tally = Tally()
     largest = load(BodySettings).max_body_bytes
     with opened_database("quarantine") as database:
-        _require(database, wanted.ids)
+        _require(database, wanted)
         for kept in find_bodies(database, wanted, limit):
             body = _read(database, kept.quarantine_id)
             tally.add(partial(count_cdrs, body, largest))
@@ -96,7 +97,7 @@ def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tal
     settings, largest = load(RedisSettings), load(BodySettings).max_body_bytes
     connection = connect(settings.redis_url.get_secret_value(), 5, 0, settings.ack_level, settings.ack_replicas)
     with opened_database("quarantine") as database:
-        _require(database, wanted.ids)
+        _require(database, wanted)
         with audited("quarantine replay", {**asdict(wanted), "limit": limit}) as tell:
             for kept in _paced(find_bodies(database, wanted, limit), rate):
                 body = _read(database, kept.quarantine_id)
@@ -105,28 +106,30 @@ def run_replay(wanted: BodyFilter, limit: int | None, rate: float | None) -> Tal
     return tally
 
 
-def run_discard(wanted: BodyFilter, limit: int | None, rate: float | None, *, dry_run: bool) -> None:
+def run_discard(wanted: BodyFilter, limit: int | None, rate: float | None, *, dry_run: bool, as_json: bool) -> None:
     """Mark the bodies that are meant as discarded, or only count them."""
     with opened_database("quarantine") as database:
-        _require(database, wanted.ids)
+        _require(database, wanted)
         if dry_run:
-            print_count(sum(1 for _ in find_bodies(database, wanted, limit)), "bodies to discard")
+            found = sum(1 for _ in find_bodies(database, wanted, limit))
+            print_count(found, "body would be discarded", "bodies would be discarded", as_json=as_json)
             return
         count = 0
         with audited("quarantine discard", {**asdict(wanted), "limit": limit}) as tell:
             for kept in _paced(find_bodies(database, wanted, limit), rate):
                 count += mark(database, [kept.quarantine_id], "discarded")
                 tell(count)
-    print_count(count, "bodies discarded")
+    print_count(count, "body was discarded", "bodies were discarded", as_json=as_json)
 
 
-def _require(database: Database, ids: list[int] | None) -> None:
-    """End the command with exit code 1, and nothing done, when one of the ids that were given is of no body at all."""
-    if ids is None:
+def _require(database: Database, wanted: BodyFilter) -> None:
+    """End the command, and nothing done, when one of the ids that were given is of no body at all, or the account unknown."""
+    require_account(database, wanted.account)
+    if wanted.ids is None:
         return
     with database.transaction() as cursor:
-        known = {row[0] for row in cursor.execute(statement("cdr", "find_body_ids"), {"ids": ids})}
-    unknown = [str(each) for each in dict.fromkeys(ids) if each not in known]
+        known = {row[0] for row in cursor.execute(statement("cdr", "find_body_ids"), {"ids": wanted.ids})}
+    unknown = [str(each) for each in dict.fromkeys(wanted.ids) if each not in known]
     if unknown:
         failed(f"there is no body {', '.join(unknown)} in quarantine")
 
@@ -145,11 +148,10 @@ def _paced(bodies: Iterator[KeptBody], rate: float | None) -> Iterator[KeptBody]
 
 
 def _row(body: KeptBody) -> tuple[object, ...]:
-    received_at = body.received_at.isoformat(timespec="seconds")
     first_line = body.error.splitlines()[0] if body.error else ""
     return (
         body.quarantine_id,
-        received_at,
+        body.received_at,
         body.received_count,
         body.account,
         body.format,

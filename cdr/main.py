@@ -54,7 +54,7 @@ def up(
     host: Annotated[str, typer.Option(help="the receiver's address")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="the receiver's port; 0 for any free one, kept from then on")] = 8080,
     receivers: Annotated[int, typer.Option(min=1, help="receiver processes, on one port")] = 1,
-    console_port: Annotated[int, typer.Option(help="reserved for the console, which is not built yet")] = 8081,
+    console_port: Annotated[int, typer.Option(hidden=True)] = 8081,
     workers: Annotated[int, typer.Option(min=1, help="processes that load CDRs")] = 1,
     recorders: Annotated[int, typer.Option(min=1, help="processes that fetch recordings")] = 1,
     demo: Annotated[bool, typer.Option("--demo", help="feed simulated calls")] = False,

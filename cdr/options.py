@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cdr.moments import read_moment
+from cdr.moments import read_moment, show_moment
 from cdr.printing import print_warning
 
 
@@ -19,11 +19,26 @@ def _moment(text: str) -> datetime:
         raise typer.BadParameter(str(error)) from error
 
 
+def _in_order(context: typer.Context, option: typer.CallbackParam, moment: datetime | None) -> datetime | None:
+    """End the command when it is asked for a time that ends before it begins: of two options the later one sees both."""
+    given = {**context.params, str(option.name): moment}
+    since, until = given.get("since"), given.get("until")
+    if since is not None and until is not None and since > until:
+        wrong_usage(f"--since ({show_moment(since)}) is later than --until ({show_moment(until)})")
+    return moment
+
+
 _WHEN = "an ISO time (local unless it has an offset), or an age: 30m, 2h, 7d"
 
 Reason = Annotated[str | None, typer.Option(help="only those with this reason")]
-Since = Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help=f"from then on: {_WHEN}")]
-Until = Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help="up to then, written likewise")]
+Since = Annotated[
+    datetime | None,
+    typer.Option(parser=_moment, callback=_in_order, metavar="TIME", help=f"from then on: {_WHEN}"),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option(parser=_moment, callback=_in_order, metavar="TIME", help="up to then, written likewise"),
+]
 Limit = Annotated[int | None, typer.Option(min=0, help="at most so many, the oldest first")]
 Data = Annotated[Path | None, typer.Option(help="by the settings of the cdr up that runs on this folder")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document and nothing else")]

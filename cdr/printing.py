@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
 import msgspec
 
+from cdr.moments import show_moment
 from common.terminal import one_line, printable, printable_json
 
 ROWS_FOR_PEOPLE = 200
-# Wide enough for ids and reasons where no terminal says how wide it is.
-_WIDTH_WITHOUT_TERMINAL = 200
+# Where no terminal says how wide it is each row is a line, however long, for `grep` and `less -S`.
+_WIDTH_WITHOUT_TERMINAL = 1_000_000
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -52,7 +54,10 @@ def print_list(
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table; None is an empty cell, no cell is cut off, and a line feed in one makes no line."""
+    """Print a table, of a line a row where it goes to no terminal.
+
+    None is an empty cell, no cell is cut off, and a line feed in one makes no line.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -61,16 +66,35 @@ def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> Non
     for column in table.columns:
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*(Text("" if cell is None else one_line(str(cell))) for cell in row))
+        table.add_row(*(Text(one_line(_cell(value))) for value in row))
     console = Console(file=sys.stdout)
-    if not console.is_terminal:
-        console.width = _WIDTH_WITHOUT_TERMINAL
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    console.width = _WIDTH_WITHOUT_TERMINAL
+    with console.capture() as captured:
+        console.print(table)
+    # The last column is filled up with blanks to its longest cell.
+    sys.stdout.writelines(f"{line.rstrip(' ')}\n" for line in captured.get().removesuffix("\n").split("\n"))
 
 
-def print_count(count: int, what: str) -> None:
-    """Print a count: with its meaning on a terminal, by itself for a script."""
-    sys.stdout.write(f"{count:,} {what}\n" if sys.stdout.isatty() else f"{count}\n")
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return show_moment(value)
+    return "" if value is None else str(value)
+
+
+def counted(number: int, what: str) -> str:
+    """Name a number of things, one of them without the s."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def print_count(count: int, one: str, many: str, *, as_json: bool) -> None:
+    """Print a sentence that begins with a count and goes on as fits one, or as fits any other number; or `{"count": ...}`."""
+    if as_json:
+        print_json({"count": count})
+    else:
+        print_line(f"{count:,} {one if count == 1 else many}")
 
 
 def print_line(line: str = "") -> None:

@@ -85,13 +85,14 @@ def discard(
     everything: Everything = False,
     dry_run: DryRun = False,
     rate: Rate = None,
+    as_json: Json = False,
 ) -> None:
     """Mark bodies as discarded, so that they are listed no more, and print how many."""
     from cdr.kept_bodies import run_discard
 
     wanted = _filter(ids, reason, since, until, account)
     require_choice(filtered=not wanted.is_empty, everything=everything)
-    run_discard(wanted, limit, rate, dry_run=dry_run)
+    run_discard(wanted, limit, rate, dry_run=dry_run, as_json=as_json)
 
 
 def _filter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from cdr.data_folder import DataFolder
 from common.environment import use_settings
 from common.errors import ConfigurationError
+
+# Those that hints name and that have the option.
+_TOLD_OF_A_FOLDER = re.compile(r"\bcdr (?:accounts (?:list|set)|clock (?:report|recompute)|doctor|status)\b(?! --data)")
 
 
 def show_env(data: Path) -> int:
@@ -32,6 +36,13 @@ def use_settings_of(data: Path | None) -> None:
     """Go on with the settings of the `cdr up` on `data`, if one is given; raises ConfigurationError when none runs there."""
     if data is not None:
         use_settings(running_settings(data))
+
+
+def naming(data: Path | None, text: str) -> str:
+    """Have the commands that a hint names be those on `data`, where that is given and the command can be told."""
+    if data is None:
+        return text
+    return _TOLD_OF_A_FOLDER.sub(lambda found: f"{found[0]} --data {shlex.quote(str(data))}", text)
 
 
 def _running_addresses(data: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from api.spool_note import SpoolNote, read_notes
 from cdr.database import opened_database
+from cdr.moments import show_moment
 from cdr.printing import print_json, print_line, print_table
 from cdr.show_env import use_settings_of
 from common.environment import load
@@ -129,7 +130,7 @@ def _print_queues(status: dict[str, Any]) -> None:
     print_line()
     print_table(
         ("worker", "queue", "state", "last heartbeat", "host"),
-        [(w.name, w.queue, w.state, w.last_heartbeat, w.host) for w in status["workers"]],
+        [(w.name, w.queue, w.state, show_moment(w.last_heartbeat), w.host) for w in status["workers"]],
     )
     print_line()
     print_table(
@@ -139,11 +140,11 @@ def _print_queues(status: dict[str, Any]) -> None:
     print_line()
     counters = status["counters"]
     rows = [
-        ("CDRs loaded", counters.loaded),
+        ("deliveries loaded", counters.loaded),
         ("jobs refused", counters.refused),
         ("jobs of dead workers put back", counters.recovered),
         ("jobs found in no place, put back", counters.orphans),
-        ("last loaded at", counters.last_loaded_at or "never"),
+        ("last loaded at", show_moment(counters.last_loaded_at or "never")),
         ("acknowledged at level", status["ack_level"]),
     ]
     print_table(("Redis", ""), rows)

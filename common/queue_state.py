@@ -45,7 +45,7 @@ class WorkerState:
 class Counters:
     """What was counted since Redis was empty, and when a worker loaded last.
 
-    CDRs that were loaded, jobs that were refused, jobs put back after their worker died, jobs found in no place at all.
+    Deliveries that were loaded, of which a CDR may have several, jobs that were refused, jobs put back after their worker died, jobs found in no place at all.
     """
 
     loaded: int

@@ -14,7 +14,8 @@ from cdr.audit import audited
 from cdr.clock.counts import Chosen
 from cdr.clock.rereading import Outcome, Rereading
 from cdr.database import opened_database
-from cdr.printing import print_json, print_line, print_warning
+from cdr.known_accounts import require_account
+from cdr.printing import counted, print_json, print_line, print_warning
 from cdr.show_env import use_settings_of
 from common.environment import load
 from common.errors import CdrError
@@ -31,6 +32,7 @@ def run_recompute(chosen: Chosen, call_id: str | None, data: Path | None, *, dry
     accounts = Accounts(load(AccountDefaults))
     selection = {**chosen._asdict(), "call_id": call_id}
     with opened_database("clock recompute") as database:
+        require_account(database, chosen.account)
         work = Rereading(database, accounts, chosen, call_id)
         try:
             with nullcontext(_ignore) if dry_run else audited("clock recompute", selection) as tell:
@@ -74,10 +76,15 @@ def _print(outcome: Outcome, default: Account, *, dry_run: bool, as_json: bool) 
     if as_json:
         print_json({"read": outcome.read, "changed": changed, "by_rule": by_rule, "dry_run": dry_run})
         return
-    steps = ", ".join(f"{each['from']} -> {each['to']} {each['cdrs']:,}" for each in by_rule)
+    steps = ", ".join(_step(old, new, count) for (old, new), count in sorted(outcome.changed.items()))
     by_what = f"defaults here: {default.time_zone}, {default.time_rule}, {default.time_fallback}"
     verb = "to be changed" if dry_run else "changed"
-    print_line(f"{outcome.read:,} CDRs read, {changed:,} {verb}{': ' if steps else ''}{steps} ({by_what})")
+    print_line(f"{counted(outcome.read, 'CDR')} read, {changed:,} {verb}{': ' if steps else ''}{steps} ({by_what})")
+
+
+def _step(old: str, new: str, count: int) -> str:
+    """Say what changes: the rule with the start that it finds, or where the rule stays the start alone."""
+    return f"{count:,} another start by {old} as before" if old == new else f"{count:,} from {old} to {new}"
 
 
 def _bar() -> Progress:

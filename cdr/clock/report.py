@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from cdr.clock.counts import FAR_MINUTES, Chosen, ClockCounts, count_clocks, total
 from cdr.clock.verdicts import Verdict, verdicts_on
 from cdr.database import opened_database
+from cdr.known_accounts import require_account
 from cdr.printing import print_json, print_line, print_table
-from cdr.show_env import use_settings_of
+from cdr.show_env import naming, use_settings_of
 from common.environment import load
 from common.postgres import Limits
 from common.settings import AccountDefaults
@@ -64,11 +65,15 @@ def run_report(chosen: Chosen, data: Path | None, *, as_json: bool) -> None:
     use_settings_of(data)
     accounts = Accounts(load(AccountDefaults))
     with opened_database("clock report") as database:
+        require_account(database, chosen.account)
         accounts.refresh(database)
         with database.transaction(_PATIENT) as cursor:
             counted = count_clocks(cursor, accounts, chosen)
     rules = [_line(account, rule, counts) for account, by_rule in counted.items() for rule, counts in by_rule.items()]
-    verdicts = verdicts_of(counted, accounts)
+    verdicts = [
+        replace(verdict, command=verdict.command and naming(data, verdict.command))
+        for verdict in verdicts_of(counted, accounts)
+    ]
     if as_json:
         print_json({**_period(chosen), "rules": rules, "verdicts": verdicts})
     else:

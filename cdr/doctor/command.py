@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from cdr.doctor.examine import Checked, examine
@@ -14,8 +15,8 @@ from cdr.doctor.redis_checks import REDIS
 from cdr.doctor.schema_checks import SCHEMA
 from cdr.doctor.settings_checks import SETTINGS
 from cdr.doctor.spool_checks import SPOOL
-from cdr.printing import print_json_list, print_line
-from cdr.show_env import use_settings_of
+from cdr.printing import counted, print_json_list, print_line
+from cdr.show_env import naming, use_settings_of
 
 SECTIONS = (SETTINGS, REDIS, QUEUES_AND_RECEIVERS, POSTGRES, SCHEMA, SPOOL, RECORDINGS, HOOKS)
 _NAME_WIDTH = max(len(name) for section in SECTIONS for name in section.checks)
@@ -28,7 +29,7 @@ def run_doctor(data: Path | None, *, as_json: bool) -> int:
     does.
     """
     use_settings_of(data)
-    checked = examine(SECTIONS)
+    checked = [replace(each, advice=naming(data, each.advice)) for each in examine(SECTIONS)]
     if as_json:
         print_json_list(checked)
     else:
@@ -41,9 +42,5 @@ def _print(checked: list[Checked]) -> None:
         text = f"{each.detail} - {each.advice}" if each.advice else each.detail
         print_line(f"{each.status:<8} {each.check:<{_NAME_WIDTH}} {text}")
     counts = Counter(each.status for each in checked)
-    found = ", ".join(_counted(counts[status], status) for status in ("problem", "warning"))
-    print_line(f"{_counted(len(checked), 'check')}: {found}")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    found = ", ".join(counted(counts[status], status) for status in ("problem", "warning"))
+    print_line(f"{counted(len(checked), 'check')}: {found}")

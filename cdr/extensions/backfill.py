@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from cdr.audit import audited
 from cdr.database import opened_database
+from cdr.known_accounts import require_account
 from cdr.printing import print_count, print_warning
 from cdr.progress import is_watched, progress_bar
 from common.postgres import Database, Limits, statement
@@ -50,21 +51,27 @@ class _Window(NamedTuple):
     until: datetime | None
 
 
-def run_backfill(selection: Selection, *, dry_run: bool) -> int:
+def run_backfill(selection: Selection, *, dry_run: bool, as_json: bool) -> int:
     """Fill in what can be, or only count it, and print how many CDRs; exit code 1 if it was interrupted."""
-    if dry_run:
-        with opened_database("extensions") as database:
-            print_count(sum(len(named) for named in _find(database, selection)), "CDRs to name extensions in")
-        return 0
+    with opened_database("extensions") as database:
+        require_account(database, selection.account)
+        if not dry_run:
+            return _fill_in_all(database, selection, as_json=as_json)
+        found = sum(len(named) for named in _find(database, selection))
+    print_count(found, "CDR would get a name", "CDRs would get a name", as_json=as_json)
+    return 0
+
+
+def _fill_in_all(database: Database, selection: Selection, *, as_json: bool) -> int:
     done, exit_code = 0, 0
-    with audited("extensions backfill", asdict(selection)) as tell, opened_database("extensions") as database:
+    with audited("extensions backfill", asdict(selection)) as tell:
         try:
             for named in _find(database, selection):
                 done += fill_in(database, named)
                 tell(done)
         except KeyboardInterrupt:
             exit_code = 1
-    print_count(done, "CDRs given names of extensions")
+    print_count(done, "CDR got a name", "CDRs got a name", as_json=as_json)
     if exit_code:
         print_warning("cdr: interrupted: what is done stands, and running it again does the rest")
     return exit_code

@@ -17,7 +17,12 @@ OneAccount = Annotated[str | None, typer.Option("--account", help="only of this 
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="CSV: extension_code, extension_name, and account or valid_from")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with the columns extension_code and extension_name, and if need be account and valid_from"
+        ),
+    ],
     account: Annotated[str, typer.Option(help="of lines that name none")] = DEFAULT_ACCOUNT,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only name the bad lines, import nothing")] = False,
@@ -55,6 +60,7 @@ def backfill(
     until: Until = None,
     everything: Everything = False,
     dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Fill in names that have become known since in CDRs that were loaded without, and print how many.
 
@@ -63,4 +69,4 @@ def backfill(
     require_choice(filtered=any((account, since, until)), everything=everything)
     from cdr.extensions.backfill import Selection, run_backfill
 
-    raise typer.Exit(run_backfill(Selection(account, since, until), dry_run=dry_run))
+    raise typer.Exit(run_backfill(Selection(account, since, until), dry_run=dry_run, as_json=as_json))

@@ -10,8 +10,9 @@ from pathlib import Path
 from cdr.audit import audited
 from cdr.database import opened_database
 from cdr.extensions.file import COLUMNS, Extension, read_extensions
+from cdr.known_accounts import require_account
 from cdr.options import failed, wrong_usage
-from cdr.printing import print_csv, print_line, print_list, print_warning
+from cdr.printing import counted, print_csv, print_line, print_list, print_warning
 from common.environment import load
 from common.errors import Unreadable
 from common.postgres import statement
@@ -40,14 +41,16 @@ def run_import(file: Path, account: str, *, dry_run: bool) -> int:
         wrong_usage(f"--account: {account!r} is no name of an account")
     try:
         extensions, bad = read_extensions(file.read_bytes(), account)
-    except (OSError, Unreadable) as error:
+    except OSError as error:
+        failed(f"{file}: {error.strerror or error}")
+    except Unreadable as error:
         failed(f"{file}: {error}")
     if not dry_run:
         _write(extensions, file)
     for line, problem in bad:
         print_warning(f"{file}:{line}: {problem}")
     done = "would be imported" if dry_run else "imported"
-    print_line(f"{len(extensions)} extensions {done}, {len(bad)} lines left out")
+    print_line(f"{counted(len(extensions), 'extension')} {done}, {counted(len(bad), 'line')} left out")
     return 1 if bad else 0
 
 
@@ -83,5 +86,7 @@ def run_list(account: str | None, *, as_json: bool, limit: int | None) -> None:
 
 def _read(account: str | None) -> list[KnownExtension]:
     values = {"account": account, "time_zone": load(AccountDefaults).time_zone}
-    with opened_database("extensions") as database, database.transaction() as cursor:
-        return [KnownExtension(*row) for row in cursor.execute(statement("cdr", "list_extensions"), values)]
+    with opened_database("extensions") as database:
+        require_account(database, account)
+        with database.transaction() as cursor:
+            return [KnownExtension(*row) for row in cursor.execute(statement("cdr", "list_extensions"), values)]

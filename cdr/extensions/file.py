@@ -15,7 +15,8 @@ from common.errors import Unreadable
 from common.settings import is_account
 
 COLUMNS = ("account", "extension_code", "extension_name", "valid_from")
-_REQUIRED = {"extension_code", "extension_name"}
+_REQUIRED = ("extension_code", "extension_name")
+_OPTIONAL = ("account", "valid_from")
 # The code is part of an index entry, whose size PostgreSQL bounds; a name that is longer is none.
 _LONGEST = 200
 _DELIMITERS = (",", ";", "\t")
@@ -102,9 +103,12 @@ def _next_row(reader: Iterator[list[str]]) -> list[str] | str:
 
 def _columns(header: tuple[int, list[str] | str]) -> list[str]:
     columns = [name.lower() for name in header[1]]
-    missing = sorted(_REQUIRED.difference(columns))
+    missing = [name for name in _REQUIRED if name not in columns]
     if missing:
-        raise Unreadable(f"the first line must name the columns {', '.join(COLUMNS)}; it lacks {' and '.join(missing)}")
+        raise Unreadable(
+            f"the first line must name the columns {' and '.join(_REQUIRED)}, and may name {' and '.join(_OPTIONAL)}; "
+            f"it lacks {' and '.join(missing)}"
+        )
     return columns
 
 

@@ -54,6 +54,7 @@ def retry(
     everything: Everything = False,
     dry_run: DryRun = False,
     rate: Rate = None,
+    as_json: Json = False,
 ) -> None:
     """Have recordings that are not stored fetched again, as if they had never been tried, and print how many."""
     from cdr.recordings.lists import run_retry
@@ -62,7 +63,7 @@ def retry(
         wrong_usage("what is stored is not fetched again: cdr recordings verify tells whether it is there")
     wanted = _filter(ids, status, account, call_id, since, until)
     require_choice(filtered=not wanted.is_empty, everything=everything)
-    run_retry(wanted, limit, rate, dry_run=dry_run)
+    run_retry(wanted, limit, rate, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

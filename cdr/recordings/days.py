@@ -125,6 +125,11 @@ def _page(database: Database, span: Span, after_key: str, after_id: int, size: i
         return [StoredRow(*row) for row in cursor.execute(statement("cdr", "stored_recordings"), values)]
 
 
+def is_number(name: str, digits: int) -> bool:
+    """Tell whether a part of a key is a year, a month or a day, which have so many digits; what else lies there is none of ours."""
+    return len(name) == digits and name.isdecimal() and name.isascii()
+
+
 def _prefix_of(row: StoredRow) -> str:
     return row.key.rpartition("/")[0]
 
@@ -144,8 +149,7 @@ def _folders(store: RecordingStore, span: Span) -> Iterator[str]:
 
 
 def _numbers(store: RecordingStore, prefix: str, digits: int) -> list[str]:
-    # Whatever else lies there is none of ours.
-    return sorted(name for name in store.folders(prefix) if len(name) == digits and name.isdecimal() and name.isascii())
+    return sorted(name for name in store.folders(prefix) if is_number(name, digits))
 
 
 def _midnight(day: date | None) -> datetime | None:

@@ -9,9 +9,11 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
+from cdr.moments import show_moment
 from cdr.recordings.days import SETTLING_SECONDS, Day, Span, StoredRow, walk
 from cdr.recordings.mend import mark_found, reopen, requeue
 from cdr.recordings.owners import Owner, Ownership, find_owners
+from cdr.recordings.strays import Stray, find_strays
 from common.postgres import Database, statement
 from worker.recordings.recording_backend import FoundObject
 from worker.recordings.recording_key import is_named_for
@@ -27,6 +29,7 @@ WHAT_THEY_ARE = {
     "unclear_object": "an object has no row, and may be one of several recordings",
     "unowned_object": "an object is of no call in the database",
     "surplus_object": "an object is of a call whose recordings are all stored elsewhere",
+    "stray_object": "an object or a folder lies outside of the folders of days, where no recording is put",
     "overdue": "a recording has been due for an hour, and nobody fetched it",
 }
 # What --repair does about them: the recorder has yet to fetch what it queues.
@@ -36,7 +39,7 @@ WHAT_IS_DONE = {
     "overdue": "queued",
 }
 # Nothing is missing, so that nothing has to be mended.
-HARMLESS = {"surplus_object"}
+HARMLESS = {"surplus_object", "stray_object"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Finding:
     """One thing that does not fit; what it concerns is None where it concerns none."""
 
     kind: str
-    account: str
+    account: str | None
     call_id: str | None
     recording_id: int | None
     key: str | None
@@ -74,6 +77,7 @@ class Verifier:
             yield from self._without_object(day)
             yield from self._without_row(day)
             progress(day.prefix)
+        yield from map(_stray, find_strays(self._store, self._span))
         yield from self._overdue()
 
     def _without_object(self, day: Day) -> Iterator[Finding]:
@@ -137,7 +141,7 @@ class Verifier:
             ids = [row[0] for row in page]
             mended = requeue(self._database, ids) if self._repair else set()
             for recording_id, account, call_id, due_at in page:
-                detail = f"due since {due_at.isoformat(timespec='seconds')}"
+                detail = f"due since {show_moment(due_at)}"
                 yield Finding("overdue", account, call_id, recording_id, None, detail, recording_id in mended)
             if len(page) < _AT_ONCE:
                 return
@@ -146,6 +150,12 @@ class Verifier:
 
 def _stored(found: FoundObject, sha256: bytes) -> StoredObject:
     return StoredObject(found.key, found.size_bytes, sha256)
+
+
+def _stray(stray: Stray) -> Finding:
+    account, slash, _ = stray.key.partition("/")
+    detail = "a folder" if stray.size_bytes is None else f"{stray.size_bytes} bytes"
+    return Finding("stray_object", unquote(account) if slash else None, None, None, stray.key, detail)
 
 
 def _of(owner: Owner, kind: str, found: FoundObject, *, mended: bool) -> Finding:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from cdr.audit import audited
 from cdr.database import opened_database
+from cdr.known_accounts import require_account
 from cdr.printing import print_count, print_json_list, print_line, print_list, print_warning
 from cdr.recordings.rows import RecordingFilter, RecordingRow, count_to_retry, find_recordings, retry_recordings
 from common.environment import load
@@ -21,24 +22,28 @@ _COLUMNS = (
 def run_list(wanted: RecordingFilter, limit: int | None, *, as_json: bool) -> None:
     """Print the recordings that are meant."""
     with opened_database("recordings") as database:
+        require_account(database, wanted.account)
         print_list(find_recordings(database, wanted, limit), _COLUMNS, _cells, as_json=as_json, limit=limit)
 
 
-def run_retry(wanted: RecordingFilter, limit: int | None, rate: float | None, *, dry_run: bool) -> None:
+def run_retry(wanted: RecordingFilter, limit: int | None, rate: float | None, *, dry_run: bool, as_json: bool) -> None:
     """Have recordings fetched again, or only count them."""
     with opened_database("recordings") as database:
+        require_account(database, wanted.account)
         if dry_run:
-            print_count(count_to_retry(database, wanted, limit), "recordings to retry")
+            found = count_to_retry(database, wanted, limit)
+            print_count(found, "recording would be tried again", "recordings would be tried again", as_json=as_json)
             return
         with audited("recordings retry", {**asdict(wanted), "limit": limit}) as tell:
             count = retry_recordings(database, wanted, limit=limit, rate=rate, progress=tell)
-    print_count(count, "recordings to be fetched again")
+    print_count(count, "recording is tried again now", "recordings are tried again now", as_json=as_json)
 
 
 def run_path(wanted: RecordingFilter, *, as_json: bool) -> int:
     """Print where recordings are, one a line; returns the exit code, 1 when one that is meant is not stored."""
     address = read_store_url(load(RecordingSettings).recordings_url)
     with opened_database("recordings") as database:
+        require_account(database, wanted.account)
         rows = list(find_recordings(database, wanted))
     places = {row.recording_id: address.location(row.storage_key) if row.storage_key else None for row in rows}
     if as_json:
@@ -58,10 +63,10 @@ def _cells(row: RecordingRow) -> tuple[object, ...]:
         row.recording_id,
         row.account,
         row.call_id,
-        row.started_at.isoformat(timespec="seconds"),
+        row.started_at,
         row.status,
         row.attempts,
-        row.next_attempt_at and row.next_attempt_at.isoformat(timespec="seconds"),
+        row.next_attempt_at,
         row.bytes,
         row.seconds,
         row.codec,

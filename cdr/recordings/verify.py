@@ -11,6 +11,7 @@ from itertools import islice
 
 from cdr.audit import audited
 from cdr.database import opened_database
+from cdr.known_accounts import require_account
 from cdr.options import failed
 from cdr.printing import ROWS_FOR_PEOPLE, print_json_list, print_line, print_warning
 from cdr.recordings.days import Span, sample_keys
@@ -18,6 +19,7 @@ from cdr.recordings.findings import HARMLESS, WHAT_IS_DONE, WHAT_THEY_ARE, Findi
 from common.environment import load
 from common.postgres import Database
 from common.settings import RecordingSettings
+from worker.recordings.recording_key import key_part
 from worker.recordings.recording_store import RecordingStore
 
 PROGRESS_SECONDS = 5.0
@@ -66,6 +68,9 @@ def run_verify(options: VerifyOptions, *, as_json: bool) -> int:
     store = RecordingStore(load(RecordingSettings).recordings_url)
     store.require()
     with opened_database("recordings") as database:
+        if options.account is None or not store.folders(key_part(options.account)):
+            # Of an account whose rows were all lost the objects are left.
+            require_account(database, options.account)
         if not options.repair:
             return _verify(database, store, options, lambda _count: None, as_json=as_json)
         if not options.everything_is_lost:

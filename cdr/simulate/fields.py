@@ -60,11 +60,11 @@ def _representative(leg: Leg) -> Extension:
 
 
 def _recording(rng: random.Random, leg: Leg, call_id: str, recordings_base: str) -> str | None:
-    """Name the recording as the provider's S3 objects are named; null is sent now and then instead of nothing."""
+    """Name the recording as the provider's S3 objects are named, and how long it is; null is sent now and then instead of nothing."""
     if not leg.seconds.talk or leg.call_type in _NEVER_RECORDED or rng.random() < 0.05:
         return "" if rng.random() < 0.98 else None
     caller, target = leg.caller.number.translate(_FILE_NAME), leg.target.number.translate(_FILE_NAME)
-    return f"{recordings_base}/{call_id}-aws-{caller}-{target}.mp3"
+    return f"{recordings_base}/{call_id}-aws-{caller}-{target}_{leg.seconds.talk}s.mp3"
 
 
 def _price_agorot(rng: random.Random, leg: Leg) -> int | float:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import math
-import struct
-import wave
+import re
 from contextlib import contextmanager
-from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from cdr.simulate.silence import silence
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SAMPLES_A_SECOND = 8000
-_TONES_HZ = (330, 392, 440, 494, 523, 587, 659, 784)
+# As `cdr.simulate.fields` names them: how long the call talked, as the last thing in the name.
+_SECONDS = re.compile(r"_([0-9]{1,9})s\.mp3$")
+_LONGEST_SECONDS = 3600
 # The provider's file may come minutes after its CDR: one name in this many is not found the first time.
 _LATE_ONE_IN = 10
 
@@ -57,20 +56,10 @@ def is_late(name: str) -> bool:
     return crc32(name.encode()) % _LATE_ONE_IN == 0
 
 
-@lru_cache(maxsize=len(_TONES_HZ))
-def tone(hertz: int, seconds: float = 1.0) -> bytes:
-    """Make a WAV file: one channel of 16-bit samples, 8,000 a second, as telephony has them."""
-    samples = (
-        int(9000 * math.sin(2 * math.pi * hertz * i / _SAMPLES_A_SECOND))
-        for i in range(int(_SAMPLES_A_SECOND * seconds))
-    )
-    file = io.BytesIO()
-    with wave.open(file, "wb") as audio:
-        audio.setnchannels(1)
-        audio.setsampwidth(2)
-        audio.setframerate(_SAMPLES_A_SECOND)
-        audio.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
-    return file.getvalue()
+def recording(name: str) -> bytes:
+    """Make the recording of this name: silence as long as the name says, an hour at most."""
+    said = _SECONDS.search(name)
+    return silence(min(int(said[1]), _LONGEST_SECONDS) if said else 1, crc32(name.encode()))
 
 
 class _RecordingHandler(BaseHTTPRequestHandler):
@@ -93,7 +82,7 @@ class _RecordingHandler(BaseHTTPRequestHandler):
         self.server.asked_at = monotonic()
         body = self._find()
         self.send_response(200 if body else 404)
-        self.send_header("Content-Type", "audio/wav" if body else "text/plain")
+        self.send_header("Content-Type", "audio/ogg" if body else "text/plain")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if with_body:
@@ -103,7 +92,7 @@ class _RecordingHandler(BaseHTTPRequestHandler):
         """Give the audio of the name that is asked for; nothing if there is none, or none yet."""
         if not self.path.endswith(".mp3") or (is_late(self.path) and self._first_time()):
             return b""
-        return tone(_TONES_HZ[crc32(self.path.encode()) % len(_TONES_HZ)])
+        return recording(self.path)
 
     def _first_time(self) -> bool:
         with self._lock:

@@ -1,9 +1,10 @@
--- A name is imported from a day on, and learned from a call.
+-- A name is imported from a day on in the account's zone, and learned from a call, whose time says its offset.
 SELECT
     extensions.account, extension_code, extension_name, source,
-    CASE WHEN isfinite(valid_from) THEN to_char(
-        valid_from AT TIME ZONE coalesce(time_zone, %(time_zone)s),
-        CASE source WHEN 'import' THEN 'YYYY-MM-DD' ELSE 'YYYY-MM-DD HH24:MI:SS' END)
+    CASE
+        WHEN NOT isfinite(valid_from) THEN NULL
+        WHEN source = 'import' THEN to_char(valid_from AT TIME ZONE coalesce(time_zone, %(time_zone)s), 'YYYY-MM-DD')
+        ELSE to_char(valid_from AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')
     END
 FROM cdr.extensions
 LEFT JOIN cdr.accounts ON accounts.account = extensions.account

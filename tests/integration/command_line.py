@@ -51,6 +51,12 @@ class Product:
             main()
         return Done(int(ended.value.code or 0), *self._capsys.readouterr())
 
+    def counted(self, *arguments: str) -> int:
+        """Run a command that ends well and says nothing but how many, and return how many."""
+        done = self.cdr(*arguments, "--json")
+        assert (done.exit_code, done.err, list(done.json)) == (0, "", ["count"])
+        return int(done.json["count"])
+
     def worker(self) -> CdrWorker:
         return CdrWorker([CDRS], connection=self.redis)
 

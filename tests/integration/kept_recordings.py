@@ -33,6 +33,9 @@ class Kept:
     def cdr(self, *arguments: str) -> Done:
         return self.product.cdr("recordings", *arguments)
 
+    def counted(self, *arguments: str) -> int:
+        return self.product.counted("recordings", *arguments)
+
     def load(self, call_id: str, account: str = "acme", **fields: Any) -> int:
         """Load a CDR with a recording, and return the id of its row."""
         told = {"type": "Queue", "record": f"https://somebody:hush@recordings.invalid/{call_id}{SIGNATURE}", **fields}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -67,11 +68,11 @@ def test_names_that_became_known_later_are_filled_in(product: Product, loader: L
     learn(product.database_url, "Noa", 5, "BBBB", source="import")
     learn(product.database_url, "Tal", 0, "BBBB")
     done = product.cdr("extensions", "backfill", "--all")
-    assert (done.exit_code, done.out) == (0, "3\n")
+    assert (done.exit_code, done.out) == (0, "3 CDRs got a name\n")
     assert names(product.database_url) == {
         "a": (None, "Dana"), "b": ("Tal", "Dana"), "c": ("Tal", None), "d": (None, None), "e": (None, None),
     }  # fmt: skip
-    assert product.cdr("extensions", "backfill", "--all").out == "0\n"
+    assert product.counted("extensions", "backfill", "--all") == 0
 
 
 def test_a_call_is_given_the_name_of_its_day(product: Product, loader: Loader) -> None:
@@ -98,9 +99,9 @@ def test_each_account_has_names_of_its_own_and_one_may_be_chosen(product: Produc
     loader.load([delivery(coded("a")), delivery(coded("b"), account="other"), delivery(coded("c"), account="third")])
     learn(product.database_url, "Dana")
     learn(product.database_url, "Noa", account="other")
-    assert product.cdr("extensions", "backfill", "--account", "other").out == "1\n"
+    assert product.counted("extensions", "backfill", "--account", "other") == 1
     assert names(product.database_url) == {"a": (None, None), "b": (None, "Noa"), "c": (None, None)}
-    assert product.cdr("extensions", "backfill", "--all").out == "1\n"
+    assert product.counted("extensions", "backfill", "--all") == 1
     assert names(product.database_url)["c"] == (None, None)
 
 
@@ -108,7 +109,7 @@ def test_calls_may_be_chosen_by_when_they_began(product: Product, loader: Loader
     loader.load_fields(*(coded(str(days), days) for days in range(5)))
     learn(product.database_url, "Dana")
     moments = [datetime.fromtimestamp(START.timestamp() + days * DAY, UTC).isoformat() for days in range(5)]
-    assert product.cdr("extensions", "backfill", "--since", moments[1], "--until", moments[3]).out == "3\n"
+    assert product.counted("extensions", "backfill", "--since", moments[1], "--until", moments[3]) == 3
     assert {call for call, (_, name) in names(product.database_url).items() if name} == {"1", "2", "3"}
 
 
@@ -119,7 +120,7 @@ def test_nothing_chosen_is_wrong_usage(product: Product) -> None:
 def test_a_dry_run_counts_and_changes_nothing(product: Product, loader: Loader, small_steps: None) -> None:
     many(loader, 20)
     learn(product.database_url, "Dana")
-    assert product.cdr("extensions", "backfill", "--all", "--dry-run").out == "20\n"
+    assert product.counted("extensions", "backfill", "--all", "--dry-run") == 20
     assert product.count("cdr.audit") == 0
     assert set(names(product.database_url).values()) == {(None, None)}
 
@@ -138,20 +139,20 @@ def test_every_row_is_looked_at_however_many_there_are(
 ) -> None:
     many(loader, count)
     learn(product.database_url, "Dana")
-    assert product.cdr("extensions", "backfill", "--all").out == f"{count}\n"
+    assert product.counted("extensions", "backfill", "--all") == count
     assert set(names(product.database_url).values()) == {("Dana", "Dana")}
 
 
 def test_calls_of_one_moment_are_all_looked_at(product: Product, loader: Loader, small_steps: None) -> None:
     loader.load_fields(*(coded(f"c{number}", number // 20) for number in range(40)))
     learn(product.database_url, "Dana")
-    assert product.cdr("extensions", "backfill", "--all").out == "40\n"
+    assert product.counted("extensions", "backfill", "--all") == 40
 
 
 def test_rows_in_any_partition_are_filled_in(product: Product, loader: Loader) -> None:
     loader.load_fields(coded("a", -9000), coded("b", 0), coded("c", 70), coded("d", 0, time=None), coded("e", 20_000))
     learn(product.database_url, "Dana", -20_000)
-    assert product.cdr("extensions", "backfill", "--all").out == "5\n"
+    assert product.counted("extensions", "backfill", "--all") == 5
 
 
 class Terminal:
@@ -177,7 +178,7 @@ def test_people_see_how_far_it_is(product: Product, loader: Loader, monkeypatch:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    run_backfill(Selection("acme", None, None), dry_run=False)
+    run_backfill(Selection("acme", None, None), dry_run=False, as_json=False)
     assert "20/20" in terminal.text
 
 
@@ -257,13 +258,18 @@ def start(url: str, steps: int) -> subprocess.Popen[str]:
     """Start a backfill as a process of its own, in steps of so many rows."""
     code = (
         f"from cdr.extensions import backfill as b; b.WINDOW_ROWS = {steps}; b.BATCH_ROWS = {steps}\n"
-        "import sys; sys.argv = ['cdr', 'extensions', 'backfill', '--all']\n"
+        "import sys; sys.argv = ['cdr', 'extensions', 'backfill', '--all', '--json']\n"
         "from cdr.main import main; main()"
     )
     env = {**os.environ, "CDR_DATABASE_URL": url}
     return subprocess.Popen(
         [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def told(out: str) -> int:
+    """Return how many CDRs a process says that it named."""
+    return int(json.loads(out)["count"])
 
 
 @pytest.fixture
@@ -286,7 +292,7 @@ def test_one_that_is_killed_in_the_middle_is_run_again_and_does_the_rest(databas
     before = filled(database_url)
     assert 0 < before < many_rows
     out, err = start(database_url, 500).communicate()
-    assert (out, err) == (f"{many_rows - before}\n", "")
+    assert (told(out), err) == (many_rows - before, "")
     assert filled(database_url) == many_rows
 
 
@@ -298,7 +304,7 @@ def test_one_that_is_interrupted_says_what_it_did_and_that_it_may_be_run_again(
     process.send_signal(2)
     out, err = process.communicate()
     assert process.returncode == 1
-    assert int(out) == filled(database_url) < many_rows
+    assert told(out) == filled(database_url) < many_rows
     assert "interrupted" in err
     [row] = select(database_url, "SELECT affected, finished_at FROM cdr.audit")
     assert row["affected"] == filled(database_url)
@@ -307,9 +313,9 @@ def test_one_that_is_interrupted_says_what_it_did_and_that_it_may_be_run_again(
 
 def test_two_at_once_fill_in_each_row_once(database_url: str, many_rows: int) -> None:
     processes = [start(database_url, steps) for steps in (40, 70)]
-    told = [process.communicate() for process in processes]
-    assert [err for _, err in told] == ["", ""]
-    assert sum(int(out) for out, _ in told) == many_rows
+    ended = [process.communicate() for process in processes]
+    assert [err for _, err in ended] == ["", ""]
+    assert sum(told(out) for out, _ in ended) == many_rows
     assert filled(database_url) == many_rows
 
 
@@ -329,5 +335,5 @@ def test_beside_a_loader_that_merges_the_same_rows_all_get_their_names_and_none_
         assert not loader.load([delivery(each, received=rounds) for each in batch])
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
-    assert 0 < int(out) <= many_rows
+    assert 0 < told(out) <= many_rows
     assert filled(database_url) == many_rows

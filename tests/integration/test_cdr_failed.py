@@ -81,7 +81,7 @@ def test_one_refused_cdr_in_a_thousand_fails_alone_and_loads_after_its_cause_is_
     assert "cdrs 0, 0 executing, 1 finished, 1 failed" in stock_rq_info()
 
     product.allow_poison()
-    assert product.cdr("failed", "replay", "--all") == (0, "1\n", "")
+    assert product.counted("failed", "replay", "--all") == 1
     product.work()
     assert product.count("cdr.cdrs") == 1000
     assert product.cdr("failed", "list", "--json").json == []
@@ -102,7 +102,7 @@ def test_a_cdr_that_fails_again_is_one_entry_with_two_attempts(product: Product)
     product.enqueue([delivery(1, caller=POISON), delivery(2)])
     product.work()
     [first] = product.cdr("failed", "list", "--json").json
-    assert product.cdr("failed", "replay", "--call-id", f"{CALL}1").out == "1\n"
+    assert product.counted("failed", "replay", "--call-id", f"{CALL}1") == 1
     product.work()
     [second] = product.cdr("failed", "list", "--json").json
     assert (second["job_id"], second["call_ids"]) == (first["job_id"], first["call_ids"])
@@ -164,8 +164,8 @@ def test_a_wrong_option_is_wrong_usage(product: Product, arguments: tuple[str, s
 def test_a_dry_run_counts_and_changes_nothing(product: Product) -> None:
     add_failed(product, 3)
     before = contents(product)
-    assert product.cdr("failed", "replay", "--all", "--dry-run") == (0, "3\n", "")
-    assert product.cdr("failed", "discard", "--reason", "refused_by_database", "--limit", "2", "--dry-run").out == "2\n"
+    assert product.counted("failed", "replay", "--all", "--dry-run") == 3
+    assert product.counted("failed", "discard", "--reason", "refused_by_database", "--limit", "2", "--dry-run") == 2
     assert contents(product) == before
     assert product.count("cdr.audit") == 0
 
@@ -175,8 +175,8 @@ def contents(product: Product) -> dict[bytes, bytes]:
 
 
 def test_nothing_found_is_done_and_zero(product: Product) -> None:
-    assert product.cdr("failed", "replay", "--all") == (0, "0\n", "")
-    assert product.cdr("failed", "discard", "--reason", "none") == (0, "0\n", "")
+    assert product.counted("failed", "replay", "--all") == 0
+    assert product.counted("failed", "discard", "--reason", "none") == 0
     assert product.cdr("failed", "list", "--json") == (0, "[]\n", "")
 
 
@@ -201,9 +201,9 @@ def test_a_job_whose_data_is_gone_is_cleaned_up_and_not_counted(product: Product
     ids = add_failed(product, 3)
     product.redis.delete(job_key(ids[1]))
     assert listed(product) == [ids[0], ids[2]]
-    assert product.cdr("failed", "replay", "--all", "--dry-run").out == "2\n"
+    assert product.counted("failed", "replay", "--all", "--dry-run") == 2
     assert product.redis.zcard(failed_key(CDRS)) == 3
-    assert product.cdr("failed", "replay", "--all").out == "2\n"
+    assert product.counted("failed", "replay", "--all") == 2
     assert waiting(product) == [ids[0], ids[2]]
     assert product.redis.zcard(failed_key(CDRS)) == product.redis.zcard(index_key(CDRS)) == 0
 
@@ -218,7 +218,7 @@ def test_a_replay_killed_in_the_middle_is_finished_by_the_next(product: Product)
     assert 20 <= moved < 300
     [(command, finished_at, affected)] = product.query("SELECT command, finished_at, affected FROM cdr.audit")
     assert (command, finished_at, 0 < affected <= moved) == ("failed replay", None, True)
-    assert product.cdr("failed", "replay", "--all").out == f"{300 - moved}\n"
+    assert product.counted("failed", "replay", "--all") == 300 - moved
     assert waiting(product) == ids
     assert product.redis.zcard(failed_key(CDRS)) == product.redis.zcard(index_key(CDRS)) == 0
 
@@ -233,7 +233,7 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
 def test_five_thousand_failed_jobs_go_back_in_the_order_in_which_they_failed(product: Product) -> None:
     ids = add_failed(product, 5000)
     product.redis.hset(job_key(ids[7]), "ended_at", "2026-01-01T00:00:00.000000Z")
-    assert product.cdr("failed", "replay", "--all").out == "5000\n"
+    assert product.counted("failed", "replay", "--all") == 5000
     assert waiting(product) == ids
     assert product.redis.hmget(job_key(ids[7]), "status", "ended_at") == [b"queued", b""]
 
@@ -282,7 +282,7 @@ def test_a_job_that_stock_rq_put_back_is_not_listed(product: Product) -> None:
 def test_a_job_that_stock_rq_put_back_is_neither_replayed_nor_discarded(product: Product, verb: str) -> None:
     ids = add_failed(product, 2)
     product.redis.zrem(failed_key(CDRS), ids[0])
-    assert product.cdr("failed", verb, "--all").out == "1\n"
+    assert product.counted("failed", verb, "--all") == 1
     assert product.redis.exists(job_key(ids[0]))
     assert product.redis.zcard(index_key(CDRS)) == 0
 
@@ -297,7 +297,7 @@ def test_data_that_is_not_ours_is_listed_all_the_same(product: Product) -> None:
 
 def test_discard_deletes_job_and_data(product: Product) -> None:
     ids = add_failed(product, 3)
-    assert product.cdr("failed", "discard", "--call-id", f"{CALL}1") == (0, "1\n", "")
+    assert product.counted("failed", "discard", "--call-id", f"{CALL}1") == 1
     assert listed(product) == [ids[0], ids[2]]
     assert not product.redis.exists(job_key(ids[1]))
     assert product.query("SELECT command, selection, affected, finished_at IS NOT NULL FROM cdr.audit") == [
@@ -308,7 +308,7 @@ def test_discard_deletes_job_and_data(product: Product) -> None:
 def test_discard_leaves_a_job_that_somebody_has_replayed_meanwhile(product: Product) -> None:
     ids = add_failed(product, 1)
     found = list(find_ids(product.redis, Filter()))
-    assert product.cdr("failed", "replay", "--all").out == "1\n"
+    assert product.counted("failed", "replay", "--all") == 1
     assert discard(product.redis, found) == 0
     assert waiting(product) == ids
     assert product.redis.exists(job_key(ids[0]))
@@ -317,7 +317,7 @@ def test_discard_leaves_a_job_that_somebody_has_replayed_meanwhile(product: Prod
 def test_a_rate_spreads_the_jobs_over_time(product: Product) -> None:
     add_failed(product, 6)
     started = time.monotonic()
-    assert product.cdr("failed", "replay", "--all", "--rate", "20").out == "6\n"
+    assert product.counted("failed", "replay", "--all", "--rate", "20") == 6
     assert 0.2 < time.monotonic() - started < 5
 
 
@@ -325,7 +325,7 @@ def test_a_replay_works_without_postgresql(product: Product, monkeypatch: pytest
     add_failed(product, 2)
     monkeypatch.setenv("CDR_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     done = product.cdr("failed", "replay", "--all")
-    assert (done.exit_code, done.out) == (0, "2\n")
+    assert (done.exit_code, done.out) == (0, "2 failed jobs were queued again\n")
     assert done.err.startswith("cdr: not noted in cdr.audit: ")
     assert done.err.count("\n") == 1
 
@@ -385,10 +385,26 @@ def test_postgresql_that_goes_away_during_a_replay_is_a_warning(
 
     monkeypatch.setattr("cdr.audit.statement", statement)
     done = product.cdr("failed", "replay", "--all")
-    assert (done.exit_code, done.out) == (0, "1\n")
+    assert (done.exit_code, done.out) == (0, "1 failed job was queued again\n")
     assert "not noted in cdr.audit: division by zero" in done.err
 
 
 def test_a_user_whom_the_system_does_not_know_is_noted_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cdr.audit.os.getuid", lambda: 4_000_000_000)
     assert actor().startswith("uid 4000000000@")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("replay", "--all", "--dry-run"), "1,200 failed jobs would be queued again\n"),
+        (("replay", "--all"), "1,200 failed jobs were queued again\n"),
+        (("discard", "--all", "--limit", "1", "--dry-run"), "1 failed job would be deleted\n"),
+        (("discard", "--reason", "none"), "0 failed jobs were deleted\n"),
+    ],
+)
+def test_people_are_told_in_a_sentence_where_scripts_get_a_count(
+    product: Product, arguments: tuple[str, ...], sentence: str
+) -> None:
+    add_failed(product, 1200)
+    assert product.cdr("failed", *arguments) == (0, sentence, "")

@@ -49,7 +49,12 @@ def test_queues_workers_and_counts_are_told(product: Product) -> None:
     product.redis.hset(job_key(first), "enqueued_at", "2026-01-01T00:00:00.000000Z")
     with registered_worker(product) as worker:
         done = product.cdr("status", "--json")
-        assert worker.name in product.cdr("status").out
+        for_people = product.cdr("status").out
+    assert worker.name in for_people
+    rows = [" ".join(line.split()) for line in for_people.splitlines()]
+    assert "deliveries loaded 3" in rows
+    [loaded_at] = [row.removeprefix("last loaded at ") for row in rows if row.startswith("last loaded at ")]
+    assert datetime.fromisoformat(loaded_at).isoformat(timespec="seconds") == loaded_at
     assert done.exit_code == 0
     cdrs = {queue["queue"]: queue for queue in done.json["queues"]}["cdrs"]
     assert cdrs.pop("oldest_seconds") > 86_400

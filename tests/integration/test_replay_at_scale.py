@@ -59,7 +59,7 @@ def make_failed(product: Product, count: int, first: int = 0, reason: str = "ref
 
 
 def replaying(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", MEASURED, "failed", "replay", *arguments]
+    command = [sys.executable, "-c", MEASURED, "failed", "replay", "--json", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -68,7 +68,7 @@ def replay(*arguments: str) -> tuple[int, int]:
     with replaying(*arguments) as process:
         out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
-    return int(out), int(err.rpartition("peak ")[2])
+    return int(json.loads(out)["count"]), int(err.rpartition("peak ")[2])
 
 
 def waiting(product: Product) -> int:
@@ -151,9 +151,9 @@ FILTERS = [
 def test_a_dry_run_counts_exactly_what_a_replay_then_moves(product: Product, arguments: tuple[str, ...]) -> None:
     make_failed(product, 2000)
     make_failed(product, 1000, first=2000, reason="not_loadable")
-    told = int(product.cdr("failed", "replay", *arguments, "--dry-run").out)
+    told = product.counted("failed", "replay", *arguments, "--dry-run")
     assert (waiting(product), 0 < told < 3000) == (0, True)
-    assert int(product.cdr("failed", "replay", *arguments).out) == told == waiting(product)
+    assert product.counted("failed", "replay", *arguments) == told == waiting(product)
 
 
 def test_the_audit_tells_who_what_and_how_many(product: Product) -> None:
@@ -195,7 +195,7 @@ def test_a_job_whose_content_is_broken_is_listed_shown_and_replayed(product: Pro
     assert len(product.cdr("failed", "list", "--json").json) == 3
     assert product.cdr("failed", "list").exit_code == 0
     assert product.cdr("failed", "show", "job-0000001").exit_code == 0
-    assert product.cdr("failed", "replay", "--all").out == "3\n"
+    assert product.counted("failed", "replay", "--all") == 3
 
 
 def test_what_is_no_job_does_not_hide_the_others(product: Product) -> None:

@@ -30,7 +30,7 @@ def old_objects(monkeypatch: pytest.MonkeyPatch) -> None:
 def findings(kept: Kept, *arguments: str) -> list[tuple[str, str | None, bool]]:
     """Return kind, key and whether it was mended of each, and see that the exit code says the same."""
     done = kept.cdr("verify", "--json", *arguments)
-    left = [each for each in done.json if not each["mended"] and each["kind"] != "surplus_object"]
+    left = [each for each in done.json if not each["mended"] and each["kind"] not in {"surplus_object", "stray_object"}]
     assert done.exit_code == (1 if left else 0)
     return [(each["kind"], each["key"], each["mended"]) for each in done.json]
 
@@ -194,6 +194,32 @@ def test_an_object_of_no_call_is_told_and_left(kept_anywhere: Kept) -> None:
     assert findings(kept, "--repair") == [("unowned_object", key, False) for key in sorted(keys)]
     assert all(kept.store.find(key) for key in keys)
     assert kept.row(recording_id)["status"] == "gone"
+
+
+def lay(kept: Kept, *keys: str) -> None:
+    """Put files there as somebody else does, by hand."""
+    with kept.store.staged([b"not ours"]) as staged:
+        for key in keys:
+            assert kept.store._backend.create(staged, key)
+
+
+def test_what_lies_outside_of_the_days_is_told_and_left(kept_anywhere: Kept) -> None:
+    kept = kept_anywhere
+    kept.keep("one")
+    kept.keep("two", account="other")
+    strays = ["notes.txt", "acme/call.mp3", "acme/2026/call.mp3", "acme/2026/09/call.mp3", "other/20xx/09/21/call.mp3"]
+    lay(kept, *strays, "acme/2026/9/deep/call.mp3", "acme/.hidden", ".trash/call.mp3")
+
+    told = [("stray_object", key, False) for key in (
+        "notes.txt", "acme/call.mp3", "acme/2026/call.mp3", "acme/2026/09/call.mp3", "acme/2026/9/", "other/20xx/",
+    )]  # fmt: skip
+    assert findings(kept, "--repair") == told
+    assert findings(kept, "--account", "other") == told[-1:]
+    assert findings(kept, "--since", "2026-09-01T00:00Z") == []
+    assert all(kept.store.find(key) for key in strays)
+    lines = kept.cdr("verify").out.splitlines()
+    assert lines[:2] == ["stray_object notes.txt 8 bytes", "stray_object acme acme/call.mp3 8 bytes"]
+    assert "stray_object other other/20xx/ a folder" in lines
 
 
 def test_an_object_of_another_account_is_no_recording_of_this_one(kept: Kept) -> None:

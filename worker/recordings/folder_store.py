@@ -93,7 +93,11 @@ class FolderStore:
         with _translated(), _scanned(self._folder / prefix) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
-                    yield _found(f"{prefix}/{entry.name}", entry.stat(follow_symlinks=False))
+                    yield _found(f"{prefix}/{entry.name}".lstrip("/"), entry.stat(follow_symlinks=False))
+
+    def right_below(self, prefix: str) -> list[FoundObject]:
+        """Look at the files of one folder."""
+        return list(self.objects(prefix))
 
     def require(self) -> None:
         """The folder was made, or found, when this was."""

@@ -154,6 +154,12 @@ class ObjectStore:
             for page in obstore.list(self._store, prefix, chunk_size=_LISTED_AT_ONCE):
                 yield from map(_found, page)
 
+    def right_below(self, prefix: str) -> list[FoundObject]:
+        """List what has no further slash; an object that only stands for the folder itself is none."""
+        with _translated():
+            listed = obstore.list_with_delimiter(self._store, prefix or None)
+        return [_found(each) for each in listed["objects"] if each["path"] != prefix]
+
     def require(self) -> None:
         """List a page."""
         try:

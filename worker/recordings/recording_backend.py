@@ -64,6 +64,10 @@ class Backend(Protocol):
         """Yield the objects below a prefix, in no order."""
         ...
 
+    def right_below(self, prefix: str) -> list[FoundObject]:
+        """Return the objects right below a prefix ("" for the top), without those of folders in it, in no order."""
+        ...
+
     def require(self) -> None:
         """Raise ConfigurationError when there is no such store for certain."""
         ...

@@ -78,6 +78,11 @@ class RecordingStore:
         """Yield the objects of one day, given by its prefix, in no order; raises Transient."""
         return self._backend.objects(prefix)
 
+    def right_below(self, prefix: str = "") -> list[FoundObject]:
+        """Return the objects right below a prefix, without those of folders in it; raises Transient."""
+        found = self._backend.right_below(prefix)
+        return [each for each in found if not each.key.rpartition("/")[2].startswith(".")]
+
     def require(self) -> None:
         """Raise ConfigurationError when there is no such bucket for certain; Transient when that cannot be told."""
         self._backend.require()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cdr.data_folder import DataFolder
-from cdr.show_env import show_env
+from cdr.show_env import naming, show_env
 
 ADDRESS = "postgresql://cdr:p'a $word@127.0.0.1:5433/cdr"
 
@@ -38,3 +38,21 @@ def test_a_start_that_is_under_way_is_told_from_none(tmp_path: Path, capsys: pyt
         assert show_env(tmp_path) == 1
 
     assert "is still starting" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("hint", "named"),
+    [
+        ("look: cdr clock report; it names the mend", "look: cdr clock report --data 'a b'; it names the mend"),
+        (
+            "cdr accounts set acme --time-rule auto && cdr clock recompute --account acme",
+            "cdr accounts set --data 'a b' acme --time-rule auto && cdr clock recompute --data 'a b' --account acme",
+        ),
+        ("see why Redis takes nothing: cdr status", "see why Redis takes nothing: cdr status --data 'a b'"),
+        ("cdr doctor --data DIR", "cdr doctor --data DIR"),
+        ("start: cdr scheduler", "start: cdr scheduler"),
+    ],
+)
+def test_a_hint_names_the_folder_that_was_given_where_the_command_can_be_told(hint: str, named: str) -> None:
+    assert naming(Path("a b"), hint) == named
+    assert naming(None, hint) == hint

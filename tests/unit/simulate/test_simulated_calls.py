@@ -130,7 +130,7 @@ def test_recordings_are_named_as_the_providers(cdrs: list[Fields]) -> None:
     recorded = [cdr for cdr in cdrs if cdr["record"]]
     assert len(recorded) > 0.5 * len(cdrs)
     for cdr in recorded:
-        assert re.fullmatch(r"http://recordings\.invalid/[\w.-]+-aws-\w*-\w+\.mp3", cdr["record"])
+        assert re.fullmatch(rf"http://recordings\.invalid/[\w.-]+-aws-\w*-\w+_{cdr['duration']}s\.mp3", cdr["record"])
         assert cdr["ivruniqueid"] in cdr["record"]
 
 
