@@ -90,11 +90,18 @@ def counted(number: int, what: str) -> str:
 
 
 def print_count(count: int, one: str, many: str, *, as_json: bool) -> None:
-    """Print a sentence that begins with a count and goes on as fits one, or as fits any other number; or `{"count": ...}`."""
+    """Print a sentence that begins with a count and goes on as fits one, or as fits any other number; or `{"count": ...}`.
+
+    In a pipe the number goes by itself to stdout, for a script, and the sentence to stderr.
+    """
+    sentence = f"{count:,} {one if count == 1 else many}"
     if as_json:
         print_json({"count": count})
+    elif sys.stdout.isatty():
+        print_line(sentence)
     else:
-        print_line(f"{count:,} {one if count == 1 else many}")
+        print_line(str(count))
+        print_warning(sentence)
 
 
 def print_line(line: str = "") -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from cdr.audit import audited
 from cdr.database import opened_database
+from cdr.interrupts import interrupts_held
 from cdr.known_accounts import require_account
 from cdr.printing import print_count, print_warning
 from cdr.progress import is_watched, progress_bar
@@ -67,8 +68,9 @@ def _fill_in_all(database: Database, selection: Selection, *, as_json: bool) -> 
     with audited("extensions backfill", asdict(selection)) as tell:
         try:
             for named in _find(database, selection):
-                done += fill_in(database, named)
-                tell(done)
+                with interrupts_held():
+                    done += fill_in(database, named)
+                    tell(done)
         except KeyboardInterrupt:
             exit_code = 1
     print_count(done, "CDR got a name", "CDRs got a name", as_json=as_json)

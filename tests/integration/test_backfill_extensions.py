@@ -68,7 +68,7 @@ def test_names_that_became_known_later_are_filled_in(product: Product, loader: L
     learn(product.database_url, "Noa", 5, "BBBB", source="import")
     learn(product.database_url, "Tal", 0, "BBBB")
     done = product.cdr("extensions", "backfill", "--all")
-    assert (done.exit_code, done.out) == (0, "3 CDRs got a name\n")
+    assert (done.exit_code, done.out, done.err) == (0, "3\n", "3 CDRs got a name\n")
     assert names(product.database_url) == {
         "a": (None, "Dana"), "b": ("Tal", "Dana"), "c": ("Tal", None), "d": (None, None), "e": (None, None),
     }  # fmt: skip

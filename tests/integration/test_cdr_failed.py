@@ -325,9 +325,9 @@ def test_a_replay_works_without_postgresql(product: Product, monkeypatch: pytest
     add_failed(product, 2)
     monkeypatch.setenv("CDR_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     done = product.cdr("failed", "replay", "--all")
-    assert (done.exit_code, done.out) == (0, "2 failed jobs were queued again\n")
+    assert (done.exit_code, done.out) == (0, "2\n")
     assert done.err.startswith("cdr: not noted in cdr.audit: ")
-    assert done.err.count("\n") == 1
+    assert done.err.count("not noted") == 1
 
 
 def test_redis_that_is_away_is_one_line_and_exit_1(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,7 +385,7 @@ def test_postgresql_that_goes_away_during_a_replay_is_a_warning(
 
     monkeypatch.setattr("cdr.audit.statement", statement)
     done = product.cdr("failed", "replay", "--all")
-    assert (done.exit_code, done.out) == (0, "1 failed job was queued again\n")
+    assert (done.exit_code, done.out) == (0, "1\n")
     assert "not noted in cdr.audit: division by zero" in done.err
 
 
@@ -395,16 +395,20 @@ def test_a_user_whom_the_system_does_not_know_is_noted_by_number(monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "count", "sentence"),
     [
-        (("replay", "--all", "--dry-run"), "1,200 failed jobs would be queued again\n"),
-        (("replay", "--all"), "1,200 failed jobs were queued again\n"),
-        (("discard", "--all", "--limit", "1", "--dry-run"), "1 failed job would be deleted\n"),
-        (("discard", "--reason", "none"), "0 failed jobs were deleted\n"),
+        (("replay", "--all", "--dry-run"), 1200, "1,200 failed jobs would be queued again\n"),
+        (("replay", "--all"), 1200, "1,200 failed jobs were queued again\n"),
+        (("discard", "--all", "--limit", "1", "--dry-run"), 1, "1 failed job would be deleted\n"),
+        (("discard", "--reason", "none"), 0, "0 failed jobs were deleted\n"),
     ],
 )
 def test_people_are_told_in_a_sentence_where_scripts_get_a_count(
-    product: Product, arguments: tuple[str, ...], sentence: str
+    product: Product, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], count: int, sentence: str
 ) -> None:
     add_failed(product, 1200)
-    assert product.cdr("failed", *arguments) == (0, sentence, "")
+    if count > 1 and "--dry-run" in arguments:
+        with monkeypatch.context() as terminal:
+            terminal.setattr("sys.stdout.isatty", lambda: True)
+            assert product.cdr("failed", *arguments) == (0, sentence, "")
+    assert product.cdr("failed", *arguments) == (0, f"{count}\n", sentence)

@@ -315,7 +315,7 @@ def test_discarded_bodies_are_listed_no_more_and_come_back_when_they_are_sent_ag
     kept = [keep_body(product, "1"), keep_body(product, "2")]
     assert product.counted("quarantine", "discard", str(kept[0])) == 1
     assert listed(product) == kept[1:]
-    assert product.cdr("quarantine", "discard", str(kept[0])) == (0, "0 bodies were discarded\n", "")
+    assert product.cdr("quarantine", "discard", str(kept[0])) == (0, "0\n", "0 bodies were discarded\n")
     keep_body(product, "1", received_at_us=RECEIVED_AT_US + 1_000_000)
     assert listed(product) == kept
 

@@ -84,7 +84,7 @@ def test_a_retry_makes_recordings_due_and_the_scheduler_queues_them(kept: Kept) 
 
     done = kept.cdr("retry", "--all")
 
-    assert (done.exit_code, done.out) == (0, "4 recordings are tried again now\n")
+    assert (done.exit_code, done.out, done.err) == (0, "4\n", "4 recordings are tried again now\n")
     rows = [kept.row(each) for each in (gone, refused, failed, later)]
     assert {(row["status"], row["attempts"]) for row in rows} == {("pending", 0)}
     assert kept.product.query("SELECT count(asked_to_wait_since) FROM cdr.recordings") == [(0,)]

@@ -39,7 +39,7 @@ def test_times_say_their_offset(capsys: pytest.CaptureFixture[str]) -> None:
 def test_one_is_not_told_like_many(capsys: pytest.CaptureFixture[str], count: int, told: str) -> None:
     print_count(count, "job", "jobs", as_json=False)
 
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().err == told
 
 
 def test_a_script_gets_the_count_alone(capsys: pytest.CaptureFixture[str]) -> None:
