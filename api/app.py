@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,41 +10,29 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from api.admission import Admission
-from api.guards import OnlyMethods
+from api.guards import Accounts, OnlyMethods
 from api.health import Health
 from api.metrics import Metrics
 from api.receive_cdr import ReceiveCdr
 from api.storage import Storage
+from api.usual_post import UsualPost
 from common.settings import ReceiverSettings, RedisSettings, SpoolSettings
-
-_ADDRESS = re.compile(r"/cdr(?:/(?P<secret>[^/]+))?/?")
 
 
 class Receiver(FastAPI):
-    """FastAPI, but for posts to the provider's address, which go straight to their endpoint.
+    """FastAPI with a way in for the usual post, for a server that knows of it."""
 
-    Finding it through the middleware and the router costs as much as taking a CDR.
-    """
-
-    def __init__(self, endpoint: ReceiveCdr, **options: Any) -> None:
+    def __init__(self, usual_post: UsualPost, **options: Any) -> None:
         super().__init__(**options)
-        self._endpoint = endpoint
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and (address := _ADDRESS.fullmatch(scope["path"])):
-            scope["path_params"] = address.groupdict()
-            await self._endpoint(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        self.usual_post = usual_post
 
 
 def create_app(receiver: ReceiverSettings, redis: RedisSettings, spool: SpoolSettings) -> FastAPI:
     """Return the receiver as an ASGI application."""
     metrics = Metrics()
     storage = Storage(redis, spool, metrics)
-    receive_cdr = ReceiveCdr(receiver, Admission(), storage.group_commit, metrics)
-    endpoint = OnlyMethods(receive_cdr, "GET", "HEAD", "POST")
+    inside = (receiver, Accounts(receiver), Admission(), storage.group_commit, metrics)
+    endpoint = OnlyMethods(ReceiveCdr(*inside), "GET", "HEAD", "POST")
     health = Health(storage.watch, storage.questions, metrics)
 
     @asynccontextmanager
@@ -54,7 +41,7 @@ def create_app(receiver: ReceiverSettings, redis: RedisSettings, spool: SpoolSet
             yield
 
     app = Receiver(
-        receive_cdr,
+        UsualPost(*inside),
         title="CDR receiver",
         lifespan=lifespan,
         docs_url=None,
