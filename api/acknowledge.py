@@ -66,7 +66,7 @@ class Response(NamedTuple):
     """An answer as HTTP: the status, the headers and the body."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
 
@@ -80,7 +80,7 @@ def render(answer: Answer, body_format: str) -> Response:
         headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     if answer.closes:
         headers.append((b"connection", b"close"))
-    return Response(answer.status, headers, body)
+    return Response(answer.status, tuple(headers), body)
 
 
 def _members(answer: Answer) -> dict[str, Any]:
@@ -138,7 +138,7 @@ _BODIES = {"json": _json_body, "xmlrpc": _xmlrpc_body, "form": _form_body, "plai
 _STORED = {
     name: Response(
         STORED.status,
-        [(b"content-type", _CONTENT_TYPES[name].encode()), (b"content-length", str(len(body)).encode())],
+        ((b"content-type", _CONTENT_TYPES[name].encode()), (b"content-length", str(len(body)).encode())),
         body,
     )
     for name, body in ((name, write(_members(STORED))) for name, write in _BODIES.items())

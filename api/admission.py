@@ -34,6 +34,20 @@ class Admission:
             raise TooBusy(f"{self.requests} requests are in flight already")
         self.requests += 1
 
+    def has_room_for(self, size: int) -> bool:
+        """Tell whether a whole request of so many bytes can be admitted beside all others."""
+        return self.requests < self._max_requests and self.bytes + size <= self._max_bytes
+
+    def admit(self, size: int) -> None:
+        """Count a whole request for which there is room, until it leaves."""
+        self.requests += 1
+        self.bytes += size
+
+    def leave(self, size: int) -> None:
+        """Count a request no more that was admitted."""
+        self.requests -= 1
+        self.bytes -= size
+
     def take(self, size: int, own: int) -> None:
         """Count bytes of a request that has `own` already; raises TooBusy.
 
@@ -59,8 +73,7 @@ class Admitted:
         return self
 
     def __exit__(self, _kind: type[BaseException] | None, _error: object, _traceback: TracebackType | None) -> None:
-        self._admission.requests -= 1
-        self._admission.bytes -= self._bytes
+        self._admission.leave(self._bytes)
 
     async def __call__(self) -> Any:
         """Receive the next message; raises TooBusy when its bytes are too many for now."""

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import Route
 
 from api.admission import Admission
-from api.guards import OnlyMethods
+from api.guards import Accounts, OnlyMethods
 from api.health import Health
 from api.metrics import Metrics
 from api.receive_cdr import ReceiveCdr
 from api.storage import Storage
+from api.usual_post import UsualPost
 from common.settings import ReceiverSettings, RedisSettings, SpoolSettings
+
+
+class Receiver(FastAPI):
+    """FastAPI with a way in for the usual post, for a server that knows of it."""
+
+    def __init__(self, usual_post: UsualPost, **options: Any) -> None:
+        super().__init__(**options)
+        self.usual_post = usual_post
 
 
 def create_app(receiver: ReceiverSettings, redis: RedisSettings, spool: SpoolSettings) -> FastAPI:
     """Return the receiver as an ASGI application."""
     metrics = Metrics()
     storage = Storage(redis, spool, metrics)
-    endpoint = OnlyMethods(ReceiveCdr(receiver, Admission(), storage.group_commit, metrics), "GET", "HEAD", "POST")
+    inside = (receiver, Accounts(receiver), Admission(), storage.group_commit, metrics)
+    endpoint = OnlyMethods(ReceiveCdr(*inside), "GET", "HEAD", "POST")
     health = Health(storage.watch, storage.questions, metrics)
 
     @asynccontextmanager
@@ -29,7 +40,8 @@ def create_app(receiver: ReceiverSettings, redis: RedisSettings, spool: SpoolSet
         async with storage.running():
             yield
 
-    app = FastAPI(
+    app = Receiver(
+        UsualPost(*inside),
         title="CDR receiver",
         lifespan=lifespan,
         docs_url=None,

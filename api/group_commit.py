@@ -6,10 +6,9 @@ While one write is under way the next group gathers, so a lone CDR is written at
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -46,10 +45,14 @@ class Entries(NamedTuple):
         return sum(map(len, self.deliveries)) + sum(map(len, self.bodies))
 
 
+# Is called once: with None when the entries are safe, else with what kept them from being stored for certain.
+Settle = Callable[[CdrError | None], None]
+
+
 class _Waiting(NamedTuple):
     entries: Entries
     size: int
-    stored: asyncio.Future[None]
+    settle: Settle
 
 
 class GroupCommit:
@@ -80,12 +83,23 @@ class GroupCommit:
 
         Raises a CdrError when they could not be stored for certain. How much may wait is for admission to bound.
         """
+        stored = asyncio.get_running_loop().create_future()
+
+        def settle(error: CdrError | None) -> None:
+            # A sender that hung up has cancelled its future; what it sent is stored all the same.
+            if not stored.done():
+                stored.set_result(error)
+
+        self.submit(entries, settle)
+        if (failure := await stored) is not None:
+            raise failure
+
+    def submit(self, entries: Entries, settle: Settle) -> None:
+        """Store all entries and call `settle`, for who has no task that could wait; raises QueueUnavailable when stopping."""
         if self._stopping:
             raise QueueUnavailable("the receiver is stopping")
-        stored = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(entries, entries.size, stored))
+        self._waiting.append(_Waiting(entries, entries.size, settle))
         self._work.set()
-        await stored
 
     async def _run(self) -> None:
         last_group = 0
@@ -108,7 +122,7 @@ class GroupCommit:
             error = failure
         finally:
             for waiting in group:
-                _settle(waiting.stored, error)
+                waiting.settle(error)
         return len(group)
 
     def _take_group(self) -> list[_Waiting]:
@@ -128,7 +142,7 @@ class GroupCommit:
         """End the process when the writer died of a bug: a receiver that stores nothing must not stay up."""
         was_stopping, self._stopping = self._stopping, True
         while self._waiting:
-            _settle(self._waiting.popleft().stored, QueueUnavailable("the writer ended"))
+            self._waiting.popleft().settle(QueueUnavailable("the writer ended"))
         if task.cancelled() or task.exception() is None:
             return
         _log.critical("the writer of group commits died", exc_info=task.exception())
@@ -147,12 +161,3 @@ def _batches(function: str, verb: str, entries: list[bytes]) -> list[NewJob]:
     encoded = [Raw(entry) for entry in entries]
     batches = [encoded[start : start + MAX_GROUP_CDRS] for start in range(0, len(entries), MAX_GROUP_CDRS)]
     return [NewJob(CDRS, function, (batch,), f"{verb} {len(batch)}") for batch in batches]
-
-
-def _settle(stored: asyncio.Future[None], error: CdrError | None) -> None:
-    # A sender that hung up has cancelled its future; what it sent is stored all the same.
-    with contextlib.suppress(asyncio.InvalidStateError):
-        if error is None:
-            stored.set_result(None)
-        else:
-            stored.set_exception(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from common.errors import TooLarge, TooSlow
 from common.settings import DEFAULT_ACCOUNT, ReceiverSettings
 
+# What the provider posts to; the secret is missing where none is set.
+ADDRESS = re.compile(r"/cdr(?:/(?P<secret>[^/?%]+))?/?")
 READ_SECONDS = 30
 # A sender that is cut off while it sends reads no answer, so a body over the limit is read on, and dropped, up to this.
 READ_ON_TIMES = 4
@@ -25,6 +28,17 @@ class Accounts:
 
     def __init__(self, settings: ReceiverSettings) -> None:
         self._digests = [(account, _digest(secret.get_secret_value())) for account, secret in settings.receiver_secrets]
+        self._known: dict[bytes, str] = {}
+
+    def at(self, target: bytes) -> str | None:
+        """Return the account whose address a request's target is; None when it is none, or is written in an unusual way."""
+        account = self._known.get(target)
+        if account is None and (address := ADDRESS.fullmatch(target.decode("latin-1"))):
+            account = self.of(address["secret"])
+            if account is not None:
+                # Only right addresses are remembered, of which there are few.
+                self._known[target] = account
+        return account
 
     def of(self, secret: str | None) -> str | None:
         """Return the account of an address's secret, None for a wrong one.

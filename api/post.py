@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.kept_request import ELSEWHERE, kept_headers
-from common.cdr import find_call_id, fold_name
+from common.cdr import find_call_id, fold_name, holds_call_id
 from common.delivery import Delivery, QuarantinedBody
 from common.errors import NotACdr, Rejected
 from common.wire import BadElement, Element, Fields, Message, decompress, guess_format
@@ -44,11 +44,12 @@ def delivery(post: Post, body_format: str, place: int, element: Element) -> byte
     """Encode one CDR for its job; raises NotACdr when it holds no call id."""
     if isinstance(element, BadElement):
         raise NotACdr(element.error)
-    try:
-        find_call_id(element.fields)
-    except NotACdr as error:
-        # The quarantine keeps an element as it was read, so what reading it cost is told with it.
-        raise NotACdr("; ".join([str(error), *element.notes])) from None
+    if not holds_call_id(element.fields):
+        try:
+            find_call_id(element.fields)
+        except NotACdr as error:
+            # The quarantine keeps an element as it was read, so what reading it cost is told with it.
+            raise NotACdr("; ".join([str(error), *element.notes])) from None
     return encode(
         Delivery(post.delivery_id, place, post.received_at_us, post.account, body_format, element.fields, element.notes)
     )

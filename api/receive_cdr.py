@@ -44,9 +44,14 @@ class ReceiveCdr:
     """The ASGI endpoint of the address that the provider posts to."""
 
     def __init__(
-        self, settings: ReceiverSettings, admission: Admission, group_commit: GroupCommit, metrics: Metrics
+        self,
+        settings: ReceiverSettings,
+        accounts: Accounts,
+        admission: Admission,
+        group_commit: GroupCommit,
+        metrics: Metrics,
     ) -> None:
-        self._accounts = Accounts(settings)
+        self._accounts = accounts
         self._limit = settings.max_body_bytes
         self._debug = settings.receiver_debug
         self._budget = QuarantineBudget(settings.quarantine_bytes_per_day)
@@ -61,7 +66,7 @@ class ReceiveCdr:
         started = time.perf_counter()
         account = self._accounts.of(scope["path_params"].get("secret"))
         if account is None:
-            return await _send(send, 404, [(b"content-type", b"text/plain")], b"not found")
+            return await _send(send, 404, ((b"content-type", b"text/plain"),), b"not found")
         request = self._admission.request(receive)
         try:
             with request:
@@ -204,6 +209,6 @@ class ReceiveCdr:
         )
 
 
-async def _send(send: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+async def _send(send: Any, status: int, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -163,6 +163,14 @@ def sends_call_id(fields: dict[str, Any]) -> bool:
     return not read.is_empty(fields.get(_gather(fields).get("call_id", "")))
 
 
+def holds_call_id(fields: dict[str, Any]) -> bool:
+    """Tell whether `find_call_id` finds one: at once where it is spelled as in the specification."""
+    if read.call_id(fields.get("ivruniqueid"))[0] is not None:
+        # Of several spellings a usable one counts, whichever it is.
+        return True
+    return read.call_id(fields.get(_gather(fields).get("call_id", "")))[0] is not None
+
+
 def find_call_id(fields: dict[str, Any]) -> str:
     """Return the call's id; raise NotACdr, saying why, when the fields hold none."""
     name = _gather(fields).get("call_id", "ivruniqueid")

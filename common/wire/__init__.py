@@ -13,6 +13,7 @@ from common.wire.compression import decompress
 from common.wire.form import read_form, read_query
 from common.wire.json_body import read_json, read_json_text, read_plain_json
 from common.wire.message import BadElement, Element, Fields, Message
+from common.wire.plain_xmlrpc import read_plain_xmlrpc
 from common.wire.text import declared_codec, decode
 from common.wire.xmlrpc import read_xmlrpc
 
@@ -40,11 +41,18 @@ def read_body(body: bytes, content_type: str | None = None) -> Message:
     """
     declared = declared_codec(content_type)
     unmarked = body.removeprefix(BOM_UTF8)
-    if declared is None and unmarked.startswith(_JSON_STARTS):
-        message = read_plain_json(unmarked)
+    if declared is None:
+        message = _read_plain(unmarked)
         if message is not None:
             return message
     return _read_text(decode(body, declared), declared)
+
+
+def _read_plain(body: bytes) -> Message | None:
+    """Read what needs no mending, as nearly all bodies do; None for all others."""
+    if body.startswith(_JSON_STARTS):
+        return read_plain_json(body)
+    return read_plain_xmlrpc(body) if body.startswith(b"<") else None
 
 
 def guess_format(body: bytes) -> str:

@@ -102,10 +102,15 @@ def _annotated(message: Message, text: str) -> Message:
     return annotated(message, notes) if notes else message
 
 
-def _count_names(value: Any) -> int:
-    if type(value) is dict:
-        return len(value) + sum(_count_names(inner) for inner in value.values() if type(inner) in _CONTAINERS)
-    return sum(_count_names(inner) for inner in value if type(inner) in _CONTAINERS)
+def _count_names(document: Any) -> int:
+    count, left = 0, [document]
+    while left:
+        value = left.pop()
+        if type(value) is dict:
+            count += len(value)
+            value = value.values()
+        left += [inner for inner in value if type(inner) in _CONTAINERS]
+    return count
 
 
 def _find_repeats(text: str) -> dict[int, list[str]]:

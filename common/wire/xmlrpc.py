@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element, ParseError
@@ -11,15 +10,12 @@ from common.delivery import WireValue
 from common.errors import Unreadable
 from common.wire.limits import MAX_DEPTH
 from common.wire.message import Fields, Message, ToFields, annotated, kind_of, mended, message_of
-from common.wire.numbers import fraction, whole_number
 from common.wire.repeats import note, notes_inside, notes_on_repeats, remarks_on_repeats
 from common.wire.xml_mending import mend, restore
 from common.wire.xml_tree import parse
+from common.wire.xml_values import SCALARS
 
-_WHOLE_NUMBER = re.compile(r"\s*+[+-]?(?:0|[1-9][0-9]*+)\s*+")
-_FRACTION = re.compile(r"\s*+[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?\s*+")
 _MOST_LEFT_OUT: Final = 5
-_BOOLEANS: Final[dict[str, bool]] = {"1": True, "true": True, "0": False, "false": False}
 
 
 class _Inside(NamedTuple):
@@ -158,20 +154,8 @@ def _text(typed: Element, _inside: _Inside) -> str:
     return "".join(typed.itertext()) if len(typed) else typed.text or ""
 
 
-def _int(typed: Element, _inside: _Inside) -> WireValue:
-    text = typed.text or ""
-    # A leading zero means a telephone number, which is none without it.
-    return whole_number(text.strip()) if _WHOLE_NUMBER.fullmatch(text) else text
-
-
-def _double(typed: Element, _inside: _Inside) -> WireValue:
-    text = typed.text or ""
-    return fraction(text.strip()) if _FRACTION.fullmatch(text) else text
-
-
-def _boolean(typed: Element, _inside: _Inside) -> WireValue:
-    text = typed.text or ""
-    return _BOOLEANS.get(text.strip().lower(), text)
+def _scalar(read: Callable[[str], WireValue]) -> Callable[[Element, _Inside], WireValue]:
+    return lambda typed, _inside: read(typed.text or "")
 
 
 def _nil(_typed: Element, _inside: _Inside) -> WireValue:
@@ -182,8 +166,6 @@ _READERS: Final[dict[str, Callable[[Element, _Inside], WireValue]]] = {
     "string": _text,
     "struct": _struct,
     "array": _array,
-    "double": _double,
-    "boolean": _boolean,
     "nil": _nil,
-    **dict.fromkeys(("int", "i1", "i2", "i4", "i8", "biginteger"), _int),
+    **{kind: _scalar(read) for kind, read in SCALARS.items()},
 }

@@ -151,6 +151,7 @@ def test_a_blind_except_stands_only_where_failures_are_decided() -> None:
     }
     assert blind <= {
         "api/receive_cdr.py",
+        "api/usual_post.py",
         "cdr/doctor/examine.py",
         "worker/jobs.py",
         "worker/recordings/fetch_recording.py",

@@ -4,110 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
-from receiving import ACCOUNT, ADDRESS, SECRET, deliveries, jobs
+from receiver_on_the_wire import CDR, OK, Receiver, connected, received, receiver, receiver_process, request
+from receiving import ADDRESS, SECRET, deliveries, jobs
 
 from api.admission import MAX_BYTES
 from api.guards import READ_ON_TIMES
 from cdr.bounded_http import HEAD_SECONDS
 from cdr.ports import free_port
 
-ROOT = Path(__file__).parents[2]
-CDR = b'{"ivruniqueid": "x"}'
-OK = b'{"err":"0","errdesc":"OK"}'
-
-
-class Receiver:
-    """A `cdr receiver` process on `port`, with its log in `log`; `code` is what runs it."""
-
-    code = "from cdr.main import main; main()"
-
-    def __init__(self, redis_url: str, log: Path, port: int, **environment: str) -> None:
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("CDR_", "RQ_"))}
-        settings = {
-            "PYTHONPATH": str(ROOT),
-            "CDR_REDIS_URL": redis_url,
-            "CDR_RECEIVER_SECRETS": f"{ACCOUNT}:{SECRET}",
-            "CDR_PORT": str(port),
-            "CDR_MAX_BODY_BYTES": "1000000",
-            "CDR_LOG_LEVEL": "debug",
-            **environment,
-        }
-        self.port = port
-        self.log = log
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", self.code, "receiver"],
-                env={**plain, **settings},
-                stdout=output,
-                stderr=output,
-            )
-
-    def wait_until_up(self) -> None:
-        """Wait for its own word: on a shared port another receiver would answer."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and self.process.poll() is None:
-            if "receiver listens" in self.log.read_text(encoding="utf-8"):
-                return
-            time.sleep(0.02)
-        raise AssertionError(self.log.read_text(encoding="utf-8"))
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
-
-
-@contextmanager
-def receiver_process(redis_url: str, folder: Path, port: int = 0, **environment: str) -> Iterator[Receiver]:
-    receiver = Receiver(redis_url, folder / "receiver.log", port or free_port(), **environment)
-    try:
-        receiver.wait_until_up()
-        yield receiver
-    finally:
-        receiver.stop()
-
-
-@pytest.fixture
-def receiver(redis_url: str, tmp_path: Path) -> Iterator[Receiver]:
-    with receiver_process(redis_url, tmp_path) as receiver:
-        yield receiver
-
-
-def request(body: bytes, *headers: str, version: str = "1.1", length: bool = True) -> bytes:
-    lines = [f"POST {ADDRESS} HTTP/{version}", "Host: receiver.invalid", *headers]
-    lines += [f"Content-Length: {len(body)}"] if length else []
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def connected(receiver: Receiver) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", receiver.port), timeout=20)
-
-
-def received(connection: socket.socket, ending: bytes = b"") -> bytes:
-    """Read what comes until `ending`, or until the other side closes."""
-    data = b""
-    while not (ending and data.endswith(ending)):
-        chunk = connection.recv(65536)
-        if not chunk:
-            break
-        data += chunk
-    return data
+__all__ = ["receiver"]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE"])

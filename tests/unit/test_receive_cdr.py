@@ -9,6 +9,7 @@ from typing import Any
 
 from api.admission import Admission
 from api.group_commit import GroupCommit
+from api.guards import Accounts
 from api.metrics import Metrics
 from api.receive_cdr import ReceiveCdr
 from common.job_queue import NewJob
@@ -27,6 +28,11 @@ class FakeStore:
         self.jobs.extend(jobs)
 
 
+def endpoint_of(admission: Admission, commit: GroupCommit, metrics: Metrics) -> ReceiveCdr:
+    settings = ReceiverSettings()
+    return ReceiveCdr(settings, Accounts(settings), admission, commit, metrics)
+
+
 def scope() -> dict[str, Any]:
     return {"type": "http", "method": "POST", "path_params": {}, "headers": [], "query_string": b""}
 
@@ -41,9 +47,7 @@ def test_a_sender_that_hangs_up_amid_its_body_is_counted_and_not_answered() -> N
 
     sent: list[Any] = []
     metrics = Metrics()
-    asyncio.run(
-        ReceiveCdr(ReceiverSettings(), Admission(), GroupCommit(FakeStore()), metrics)(scope(), gone, sent.append)
-    )
+    asyncio.run(endpoint_of(Admission(), GroupCommit(FakeStore()), metrics)(scope(), gone, sent.append))
     assert sent == []
     assert 'cdr_received_total{format="none",result="sender_gone"} 1.0' in metrics.text(None, None).decode()
 
@@ -53,7 +57,7 @@ def test_a_request_that_is_cancelled_while_its_group_is_written_is_stored() -> N
         store = FakeStore()
         commit = GroupCommit(store)
         await commit.start()
-        endpoint = ReceiveCdr(ReceiverSettings(), Admission(), commit, Metrics())
+        endpoint = endpoint_of(Admission(), commit, Metrics())
         request = asyncio.create_task(endpoint(scope(), lambda: posted(b'{"ivruniqueid": "x"}'), None))
         for _ in range(10):
             await asyncio.sleep(0)
@@ -71,9 +75,7 @@ async def replies(admission: Admission, body: bytes) -> list[Any]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await ReceiveCdr(ReceiverSettings(), admission, GroupCommit(FakeStore()), Metrics())(
-        scope(), lambda: posted(body), send
-    )
+    await endpoint_of(admission, GroupCommit(FakeStore()), Metrics())(scope(), lambda: posted(body), send)
     return sent
 
 
