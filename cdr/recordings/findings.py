@@ -25,7 +25,7 @@ WHAT_THEY_ARE = {
     "lost_object": "a row says stored, and no object is there",
     "wrong_object": "a row says stored, and the object has another size or hash",
     "lost_row": "an object is there, and no row says so",
-    "damaged_object": "an object has no row, and another content than it is named for",
+    "damaged_object": "an object has no row, and another content than it is named for, or than its row was stored with",
     "unclear_object": "an object has no row, and may be one of several recordings",
     "unowned_object": "an object is of no call in the database",
     "surplus_object": "an object is of a call whose recordings are all stored elsewhere",
@@ -123,10 +123,12 @@ class Verifier:
             account = unquote(found.key.partition("/")[0])
             yield Finding(kind, account, None, None, found.key, f"{found.size_bytes} bytes")
             return
+        if not ownership.is_settled:
+            return
         kind, mended = "lost_row", False
-        if self._repair or self._deep:
+        if self._repair or self._deep or any(owner.sha256 for owner in ownership.owners):
             sha256 = self._store.digest(found.key)
-            if not is_named_for(found.key, sha256):
+            if not is_named_for(found.key, sha256) or not ownership.may_be(sha256):
                 kind = "damaged_object"
             elif self._repair:
                 mended = bool(mark_found(self._database, ownership.owners, _stored(found, sha256)))

@@ -44,6 +44,7 @@ def mark_found(database: Database, owners: Iterable[Owner], stored: StoredObject
     with database.transaction() as cursor:
         for owner in owners:
             values = {**asdict(owner), **asdict(stored), "content_type": content_type_of(stored.key)}
+            values["settling_seconds"] = SETTLING_SECONDS
             cursor.execute(statement("cdr", "mark_recording_found"), values)
             changed += cursor.rowcount
     return changed

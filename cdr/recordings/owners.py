@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
+from cdr.recordings.days import SETTLING_SECONDS
 from common.identity import call_key
 from common.postgres import Database, statement
 from worker.recordings.recording_key import call_ids_in, key_stem, stem_of
@@ -15,7 +16,11 @@ from worker.recordings.recording_key import call_ids_in, key_stem, stem_of
 
 @dataclass(frozen=True)
 class Owner:
-    """A CDR, or a row of it, whose recording an object may be."""
+    """A CDR, or a row of it, whose recording an object may be.
+
+    `sha256` is what its recording was when it was stored, None if it never was. Not `is_settled` is a row that changed a moment
+    ago: a recorder may be at work on it.
+    """
 
     identity: bytes
     provider_time: datetime
@@ -25,18 +30,30 @@ class Owner:
     started_at: datetime
     source_url: str
     is_stored: bool
+    sha256: bytes | None
+    is_settled: bool
 
 
 @dataclass(frozen=True)
 class Ownership:
     """What an object without a row is: the recording of `owners`, or no one's, or `unclear` when it may be one of several.
 
-    With neither, all recordings that it may be are stored elsewhere.
+    With neither, all recordings that it may be are stored elsewhere. With one that is not settled it is not yet said.
     """
 
     owners: tuple[Owner, ...] = ()
     is_known: bool = False
     is_unclear: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether none of the rows changed a moment ago."""
+        return all(owner.is_settled for owner in self.owners)
+
+    def may_be(self, sha256: bytes) -> bool:
+        """Tell whether this content may be the recording: where it was stored before, it was this."""
+        known = {owner.sha256 for owner in self.owners if owner.sha256 is not None}
+        return not known or sha256 in known
 
 
 def find_owners(database: Database, prefix: str, keys: list[str]) -> dict[str, Ownership]:
@@ -55,6 +72,7 @@ def find_owners(database: Database, prefix: str, keys: list[str]) -> dict[str, O
 
 def _read(database: Database, name: str, values: dict[str, Any]) -> list[Owner]:
     with database.transaction() as cursor:
+        values = {**values, "settling_seconds": SETTLING_SECONDS}
         return [Owner(*row) for row in cursor.execute(statement("cdr", name), values)]
 
 

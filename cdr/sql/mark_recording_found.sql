@@ -12,3 +12,5 @@ SET status = 'stored', storage_key = excluded.storage_key, bytes = excluded.byte
     content_type = excluded.content_type, next_attempt_at = NULL, asked_to_wait_since = NULL, last_error = NULL,
     updated_at = now()
 WHERE recording.status <> 'stored'
+  AND (recording.sha256 IS NULL OR recording.sha256 = excluded.sha256)
+  AND recording.updated_at < now() - make_interval(secs => %(settling_seconds)s)

@@ -2,7 +2,8 @@
 SELECT
     cdr.identity, cdr.provider_time, cdr.account, coalesce(recording.call_id, cdr.call_id),
     coalesce(recording.call_type, cdr.call_type), coalesce(recording.started_at, cdr.started_at),
-    coalesce(recording.source_url, cdr.recording_url), coalesce(recording.status = 'stored', false)
+    coalesce(recording.source_url, cdr.recording_url), coalesce(recording.status = 'stored', false),
+    recording.sha256, coalesce(recording.updated_at < now() - make_interval(secs => %(settling_seconds)s), true)
 FROM cdr.cdrs AS cdr
 LEFT JOIN cdr.recordings AS recording USING (identity)
 WHERE cdr.started_at >= %(begins_at)s AND cdr.started_at < %(ends_at)s

@@ -1,5 +1,5 @@
 -- Only those that are as they were when their object was missed, and with them whatever row of their account names the same
--- object, however young. Locked in the order of their ids, as others lock them.
+-- object, however young. They keep what the object was, so that one that was damaged is not taken for it later. Locked in the order of their ids, as others lock them.
 WITH seen AS (
     SELECT DISTINCT ON (recording.account, recording.storage_key) recording.account, recording.storage_key, lost.error
     FROM unnest(%(recording_ids)s::bigint[], %(seen_at)s::timestamptz[], %(errors)s::text[]) AS lost (recording_id, seen_at, error)
@@ -18,7 +18,7 @@ locked AS MATERIALIZED (
     FOR UPDATE OF recording
 )
 UPDATE cdr.recordings AS recording
-SET status = 'pending', storage_key = NULL, bytes = NULL, sha256 = NULL, attempts = 0, next_attempt_at = now(),
+SET status = 'pending', storage_key = NULL, bytes = NULL, attempts = 0, next_attempt_at = now(),
     pending_since = now(), asked_to_wait_since = NULL, last_error = locked.error, updated_at = now()
 FROM locked
 WHERE recording.recording_id = locked.recording_id

@@ -21,6 +21,10 @@ __all__ = ["Kept", "kept", "kept_anywhere", "kept_in_bucket", "product"]
 SIGNATURE = "?X-Amz-Signature=hush"
 
 
+def two_hours_ago() -> datetime:
+    return datetime.now(UTC) - timedelta(hours=2)
+
+
 class Kept:
     """The recordings of one test: a store, and the command line on it."""
 
@@ -37,10 +41,12 @@ class Kept:
         return self.product.counted("recordings", *arguments)
 
     def load(self, call_id: str, account: str = "acme", **fields: Any) -> int:
-        """Load a CDR with a recording, and return the id of its row."""
+        """Load a CDR with a recording two hours ago, and return the id of its row."""
         told = {"type": "Queue", "record": f"https://somebody:hush@recordings.invalid/{call_id}{SIGNATURE}", **fields}
         assert not self._loader.load([delivery(leg(call_id, **told), account=account)])
-        return int(self.product.query("SELECT max(recording_id) FROM cdr.recordings")[0][0])
+        recording_id = int(self.product.query("SELECT max(recording_id) FROM cdr.recordings")[0][0])
+        self.change(recording_id, updated_at=two_hours_ago())
+        return recording_id
 
     def put(self, recording_id: int, content: bytes, key: str | None = None) -> str:
         """Put an object into the store for a row, as a recorder does before it writes the row."""
@@ -54,7 +60,7 @@ class Kept:
         """Write into a row what a recorder wrote there two hours ago."""
         self.change(
             recording_id, status="stored", storage_key=key, bytes=len(content), sha256=hashlib.sha256(content).digest(),
-            attempts=1, updated_at=datetime.now(UTC) - timedelta(hours=2),
+            attempts=1, updated_at=two_hours_ago(),
         )  # fmt: skip
 
     def keep(self, call_id: str, content: bytes = b"ID3 audio", **fields: Any) -> int:
