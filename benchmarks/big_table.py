@@ -130,20 +130,12 @@ def _make_partitions(connection: psycopg.Connection[Any]) -> None:
 
 
 def _add_copies(bench: Bench, server: Server) -> None:
-    """Add all copies, the oldest first, as rows come in; two at a time."""
-    with ThreadPoolExecutor(2) as threads:
-        oldest_first = range(COPIES - 1, -1, -1)
-        halves = list(threads.map(lambda first: _add(bench, server, oldest_first[first::2]), range(2)))
-    bench.tell(f"{sum(halves)} copies made")
-
-
-def _add(bench: Bench, server: Server, copies: range) -> int:
-    with connected(server) as connection:
-        for copy in copies:
-            add_copy(connection, copy)
+    """Add all copies, the oldest first, as rows come in: two at a time, and none of the next before both are done."""
+    with connected(server) as one_half, connected(server) as other_half, ThreadPoolExecutor(2) as threads:
+        for copy in range(COPIES - 1, -1, -2):
+            list(threads.map(add_copy, (one_half, other_half), range(copy, max(copy - 2, -1), -1)))
             if copy % 20 == 0:
                 bench.tell(f"{copy} copies to make")
-    return len(copies)
 
 
 def _keep_bodies(server: Server, count: int) -> None:
