@@ -21,13 +21,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import receive
+from benchmarks import growth, queries, receive
 from benchmarks.bench import Bench
 from benchmarks.figures import Part
 from benchmarks.processes import Failed
 
 RESULTS = Path(__file__).with_name("results.json")
-PARTS: dict[str, Callable[[Bench], Iterator[Part]]] = {"receive": receive.measure}
+PARTS: dict[str, Callable[[Bench], Iterator[Part]]] = {
+    "receive": receive.measure,
+    "growth": growth.measure,
+    "queries": queries.measure,
+}
 
 
 def main() -> int:

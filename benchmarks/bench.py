@@ -48,9 +48,11 @@ class Bench:
             yield Server(url, pid)
 
     @contextlib.contextmanager
-    def postgres(self, **settings: str) -> Iterator[Server]:
-        """Run a PostgreSQL as `cdr up` does, with our tables; a fresh one each time."""
-        server = EmbeddedPostgres(self.subfolder("postgres"), free_port(), PASSWORD, settings)
+    def postgres(self, kept: str | None = None, **settings: str) -> Iterator[Server]:
+        """Run a PostgreSQL as `cdr up` does, with our tables; a fresh one each time, or the one that is `kept` by a name."""
+        folder = self.folder / kept if kept else self.subfolder("postgres")
+        folder.mkdir(mode=0o711, exist_ok=True)
+        server = EmbeddedPostgres(folder, free_port(), PASSWORD, settings)
         others = children()
         with running(server) as url:
             (pid,) = children() - others

@@ -27,7 +27,7 @@ class Failed(Exception):
 def process(arguments: Iterable[str], env: Mapping[str, str], log: Path) -> Iterator[int]:
     """Run `python -m ...` for the length of a with-block, which is given its process id."""
     with log.open("ab") as output:
-        started = subprocess.Popen(_command(arguments), cwd=ROOT, env=_environment(env), stdout=output, stderr=output)
+        started = subprocess.Popen(_command(arguments), cwd=ROOT, env=environment(env), stdout=output, stderr=output)
     try:
         yield started.pid
     finally:
@@ -38,7 +38,7 @@ def process(arguments: Iterable[str], env: Mapping[str, str], log: Path) -> Iter
 def finished(arguments: Iterable[str], env: Mapping[str, str], log: Path) -> None:
     """Run `python -m ...` to its end; raise Failed when it fails."""
     with log.open("ab") as output:
-        code = subprocess.call(_command(arguments), cwd=ROOT, env=_environment(env), stdout=output, stderr=output)
+        code = subprocess.call(_command(arguments), cwd=ROOT, env=environment(env), stdout=output, stderr=output)
     if code:
         raise Failed(f"{' '.join(arguments)} ended with {code}: {log.read_text()[-2000:]}")
 
@@ -73,6 +73,15 @@ def resident_bytes(roots: Iterable[int]) -> int:
     return sum(_resident_pages(pid) for pid in _with_descendants(roots)) * _PAGE_BYTES
 
 
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process has held so far; 0 when it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 def children() -> set[int]:
     """Return the processes that this one has started itself and that have not ended."""
     return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == os.getpid()}
@@ -82,8 +91,8 @@ def _command(arguments: Iterable[str]) -> list[str]:
     return [sys.executable, "-P", "-m", *arguments]
 
 
-def _environment(env: Mapping[str, str]) -> dict[str, str]:
-    # Nothing that the user has set for a product of his own may lead us to it.
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return our environment with these variables, and nothing that the user has set for a product of his own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CDR_")}
     return {**kept, "PYTHONPATH": str(ROOT), **env}
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 
+from benchmarks.backlog import queued_call_ids
 from benchmarks.bench import Bench, Server
 from benchmarks.figures import Goal, Part, Sample, interleaved
 from benchmarks.processes import Failed, cpu_seconds
 from benchmarks.wrk import PLACE, Load, post
 from cdr.simulate.run import SimulateOptions, posts_of
 from cdr.simulate.traffic import Post, TrafficFormat
-from common.job_queue import CDRS, CdrJob, queue_key
+from common.job_queue import queue_key
 from common.redis_client import RedisClient, connect
 
 CONNECTIONS = (1, 64, 256)
@@ -23,8 +24,6 @@ SECONDS = 3.0
 JSON_BYTES, XMLRPC_BYTES = 800, 3000
 OURS, OURS_XMLRPC = "ours, durable", "ours, durable, XML-RPC"
 FASTAPI, ASGI, TEXTBOOK = "FastAPI that only answers", "raw ASGI that only answers", "FastAPI and queue.enqueue"
-# Where the fields stand in a delivery as a job carries it (common/delivery.py).
-_FIELDS = 5
 UNITS = {"rate": "answers/s", "p50_ms": "ms", "p99_ms": "ms", "cpu": "CPU s for 1,000"}
 
 
@@ -101,10 +100,7 @@ def _check(load: Load, stored: int, connections: int) -> None:
 
 
 def _queued_cdrs(redis: RedisClient) -> int:
-    """Count the CDRs that wait by their call ids, then forget them."""
-    call_ids: set[str] = set()
-    for job_id in redis.lrange(queue_key(CDRS), 0, -1):
-        _version, batch = CdrJob.fetch(job_id.decode(), redis).args
-        call_ids.update(delivery[_FIELDS]["ivruniqueid"] for delivery in batch)
+    """Count the CDRs that wait by their call ids, then forget all jobs, the textbook's too."""
+    count = len(queued_call_ids(redis))
     redis.flushall()
-    return len(call_ids)
+    return count

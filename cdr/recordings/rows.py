@@ -66,7 +66,7 @@ def find_recordings(database: Database, wanted: RecordingFilter, limit: int | No
 
 
 def _find_all(database: Database, wanted: RecordingFilter) -> Iterator[RecordingRow]:
-    after, last = 0, _last_id(database)
+    after, last = _span(database, wanted)
     while True:
         with database.transaction() as cursor:
             values = {**asdict(wanted), "after": after, "last": last, "page_size": PAGE_SIZE}
@@ -112,7 +112,8 @@ def retry_recordings(
     A batch is one transaction with its entries in the outbox, at most `rate` a second. Raises DatabaseUnavailable,
     DatabaseNotReady.
     """
-    started, count, after, last = time.monotonic(), 0, 0, _last_id(database)
+    started, count = time.monotonic(), 0
+    after, last = _span(database, wanted)
     at_once = _RETRIED_AT_ONCE if rate is None else max(1, min(_RETRIED_AT_ONCE, int(rate)))
     while limit is None or count < limit:
         if rate is not None:
@@ -136,8 +137,15 @@ def note_to_fetch(cursor: Cursor, recording_ids: list[int]) -> None:
         cursor.execute(statement("cdr", "note_recordings_to_fetch"), values)
 
 
-def _last_id(database: Database) -> int:
-    """Return where to end: new ones come all the time."""
+def _span(database: Database, wanted: RecordingFilter) -> tuple[int, int]:
+    """Return after which id to begin, and with which to end: new ones come all the time.
+
+    The ids of a time lie together, and what is before them would be read in vain, page by page.
+    """
     with database.transaction() as cursor:
-        row = cursor.execute(statement("cdr", "last_recording_id")).fetchone()
-    return int(row[0]) if row else 0
+        if wanted.since is None and wanted.until is None:
+            row = cursor.execute(statement("cdr", "last_recording_id")).fetchone()
+        else:
+            values = {"since": wanted.since, "until": wanted.until}
+            row = cursor.execute(statement("cdr", "recording_span"), values).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
