@@ -113,7 +113,8 @@ def test_a_file_without_its_columns_is_told_which_it_must_and_which_it_may_have(
 
 def test_an_account_may_be_given_for_the_whole_file(product: Product, tmp_path: Path) -> None:
     content = "Extension_Name,note,EXTENSION_CODE\nOne,whatever,a1\n"
-    assert imported(product, tmp_path, content, "--account", "other")[0] == 0
+    done = imported(product, tmp_path, content, "--account", "other")
+    assert done == (0, "1 extension imported, 0 lines left out\n", "FILE: not used: 1 column named note\n")
     assert names(product) == [("other", "a1", "One", None)]
     assert imported(product, tmp_path, content, "--account", "no account")[0] == 2
 
@@ -147,6 +148,21 @@ def test_a_dry_run_names_the_bad_lines_and_imports_nothing(product: Product, tmp
     told = (1, "1 extension would be imported, 1 line left out\n", "FILE:3: extension_name is empty\n")
     assert imported(product, tmp_path, content, "--dry-run") == told
     assert product.count("cdr.extensions") == product.count("cdr.audit") == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_misspelled_column_is_told_and_nothing_imported(
+    product: Product, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    exit_code, out, err = imported(product, tmp_path, "extension_code,extension_name,acount\na1,One,other\n", *options)
+    told = "is the column 'acount' the account? Name it so, or if it is your own, less alike"
+    assert (exit_code, out, err) == (1, "", f"cdr: FILE: {told}\n")
+    assert product.count("cdr.extensions") == product.count("cdr.audit") == 0
+
+
+def test_a_dry_run_tells_of_columns_that_are_not_used(product: Product, tmp_path: Path) -> None:
+    content = "extension_code,extension_name,note,phone\na1,One,whatever,05\n"
+    assert imported(product, tmp_path, content, "--dry-run")[2] == "FILE: not used: 2 columns named note, phone\n"
 
 
 def test_a_folder_is_no_file(product: Product, tmp_path: Path) -> None:
