@@ -198,6 +198,22 @@ def test_the_list_shows_since_when_a_name_holds_and_where_it_is_from(product: Pr
     assert "Uno" not in product.cdr("extensions", "list", "--limit", "1").out
 
 
+def test_a_list_that_is_cut_off_says_after_how_many(product: Product, tmp_path: Path) -> None:
+    imported(product, tmp_path, HEADER + "".join(f",a{number},Name,\n" for number in range(201)))
+
+    said = {limit: product.cdr("extensions", "list", "--limit", limit).err for limit in ("3", "200", "201", "300")}
+
+    assert said == {
+        "3": "only the first 3 are shown; a higher --limit shows more\n",
+        "200": "only the first 200 are shown; a higher --limit shows more\n",
+        "201": "",
+        "300": "",
+    }
+    assert product.cdr("extensions", "list").err == "only the first 200 are shown; --limit shows more, --json all\n"
+    assert len(product.cdr("extensions", "list", "--json", "--limit", "3").json) == 3
+    assert len(product.cdr("extensions", "list", "--json").json) == 201
+
+
 def test_many_lines_are_imported_at_once(product: Product, tmp_path: Path) -> None:
     content = HEADER + "".join(f",a{number},Name {number},\n" for number in range(12_345))
     assert imported(product, tmp_path, content)[1] == "12,345 extensions imported, 0 lines left out\n"
