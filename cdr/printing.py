@@ -35,6 +35,15 @@ def print_json_list(items: Iterable[object]) -> None:
     sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
 
 
+def print_json_list_in(name: str, items: Iterable[object], after: Callable[[], dict[str, object]]) -> None:
+    """Print one JSON object: the list under a name, and what can be told `after` its last item, without holding the items."""
+    sys.stdout.write(f"{{{_encode(name).decode()}: ")
+    print_json_list(items)
+    for key, value in after().items():
+        sys.stdout.write(f", {printable_json(_encode(key).decode())}: {printable_json(_encode(value).decode())}")
+    sys.stdout.write("}\n")
+
+
 def print_list(
     items: Iterable[Any],
     columns: Sequence[str],
