@@ -41,7 +41,7 @@ def list_jobs(
 ) -> None:
     """List failed jobs with their reason, oldest first in each queue."""
     wanted = _filter(queue, reason, since, until, call_id)
-    print_list(list_failed(_redis(), wanted, limit), _COLUMNS, _row, as_json=as_json, limit=limit)
+    print_list(list_failed(_redis(), wanted), _COLUMNS, _row, as_json=as_json, limit=limit)
 
 
 @app.command()

@@ -58,7 +58,7 @@ def run_list(wanted: BodyFilter, limit: int | None, *, as_json: bool) -> None:
     """Print the bodies that are meant."""
     with opened_database("quarantine") as database:
         _require(database, wanted)
-        print_list(find_bodies(database, wanted, limit), _COLUMNS, _row, as_json=as_json, limit=limit)
+        print_list(find_bodies(database, wanted), _COLUMNS, _row, as_json=as_json, limit=limit)
 
 
 def run_show(quarantine_id: int, *, as_json: bool, raw: bool) -> None:

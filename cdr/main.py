@@ -14,6 +14,7 @@ from cdr.extensions import command as extensions
 from cdr.options import Json
 from cdr.printing import print_line, print_warning
 from cdr.recordings import command as recordings
+from cdr.show_env import way_to_settings
 from common.errors import CdrError, ConfigurationError
 from common.job_queue import QUEUES
 from common.log_setup import set_up_logging
@@ -192,9 +193,7 @@ def main() -> None:
     except ConfigurationError as error:
         print_warning(f"cdr: {error}")
         if "is required" in str(error):
-            print_warning(
-                'Beside a running cdr up: set -a; eval "$(cdr env)"; set +a, or --data DIR where a command has it'
-            )
+            print_warning(f"Beside a running cdr up: {way_to_settings(str(error))}")
         sys.exit(2)
     except CdrError as error:
         print_warning(f"cdr: {error}")

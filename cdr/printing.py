@@ -35,6 +35,15 @@ def print_json_list(items: Iterable[object]) -> None:
     sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
 
 
+def print_json_list_in(name: str, items: Iterable[object], after: Callable[[], dict[str, object]]) -> None:
+    """Print one JSON object: the list under a name, and what can be told `after` its last item, without holding the items."""
+    sys.stdout.write(f"{{{_encode(name).decode()}: ")
+    print_json_list(items)
+    for key, value in after().items():
+        sys.stdout.write(f", {printable_json(_encode(key).decode())}: {printable_json(_encode(value).decode())}")
+    sys.stdout.write("}\n")
+
+
 def print_list(
     items: Iterable[Any],
     columns: Sequence[str],
@@ -42,15 +51,23 @@ def print_list(
     *,
     as_json: bool,
     limit: int | None = None,
+    order: str = "first",
+    hint: str = "",
 ) -> None:
-    """Print items as a JSON list, or as a table with what `to_row` makes of each: the first 200, or up to `limit`."""
-    if as_json:
-        print_json_list(items)
-        return
+    """Print up to `limit` items as a JSON list, or as a table with what `to_row` makes of each, without a limit the first 200.
+
+    `items` are all of them, so that people are told when there are more: which are shown by the word `order`, and a `hint`.
+    """
     remaining = iter(items)
-    print_table(columns, [to_row(item) for item in islice(remaining, ROWS_FOR_PEOPLE if limit is None else limit)])
+    if as_json:
+        print_json_list(islice(remaining, limit))
+        return
+    shown = ROWS_FOR_PEOPLE if limit is None else limit
+    print_table(columns, [to_row(item) for item in islice(remaining, shown)])
     if next(remaining, None) is not None:
-        print_warning(f"only the first {ROWS_FOR_PEOPLE} are shown; --limit shows more, --json all")
+        more = "--limit shows more, --json all" if limit is None else "a higher --limit shows more"
+        which = f"{order} is" if shown == 1 else f"{order} {shown:,} are"
+        print_warning("; ".join(filter(None, (f"only the {which} shown", hint, more))))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:

@@ -38,6 +38,15 @@ def use_settings_of(data: Path | None) -> None:
         use_settings(running_settings(data))
 
 
+def way_to_settings(problem: str) -> str:
+    """Say how to get what a message says is required from a `cdr up`: `cdr env` prints no more than its addresses."""
+    if "CDR_RECORDINGS_URL" in problem:
+        return (
+            "--data DIR where a command has it, --data var unless cdr up was given another; cdr env does not print it"
+        )
+    return 'set -a; eval "$(cdr env)"; set +a, or --data DIR where a command has it'
+
+
 def naming(data: Path | None, text: str) -> str:
     """Have the commands that a hint names be those on `data`, where that is given and the command can be told."""
     if data is None:

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from cdr.options import DryRun, Everything, Json, Limit, Since, Until, require_choice
+from cdr.options import DryRun, Everything, Json, Since, Until, require_choice
 from common.settings import DEFAULT_ACCOUNT
 
 app = typer.Typer(no_args_is_help=True, help="The extension directory: names by extension code.")
 
+FirstRows = Annotated[int | None, typer.Option("--limit", min=0, help="at most so many, by account and code")]
 OneAccount = Annotated[str | None, typer.Option("--account", help="only of this account")]
 
 
@@ -45,8 +46,8 @@ def export_file(account: OneAccount = None) -> None:
 
 
 @app.command("list")
-def list_extensions(*, account: OneAccount = None, limit: Limit = None, as_json: Json = False) -> None:
-    """List the directory: each name with its source, and since when it holds."""
+def list_extensions(*, account: OneAccount = None, limit: FirstRows = None, as_json: Json = False) -> None:
+    """List the directory by account and code: each name with its source, and since when it holds."""
     from cdr.extensions.directory import run_list
 
     run_list(account, as_json=as_json, limit=limit)

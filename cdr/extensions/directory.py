@@ -40,13 +40,15 @@ def run_import(file: Path, account: str, *, dry_run: bool) -> int:
     if not is_account(account):
         wrong_usage(f"--account: {account!r} is no name of an account")
     try:
-        extensions, bad = read_extensions(file.read_bytes(), account)
+        extensions, bad, unused = read_extensions(file.read_bytes(), account)
     except OSError as error:
         failed(f"{file}: {error.strerror or error}")
     except Unreadable as error:
         failed(f"{file}: {error}")
     if not dry_run:
         _write(extensions, file)
+    if unused:
+        print_warning(f"{file}: not used: {counted(len(unused), 'column')} named {', '.join(unused)}")
     for line, problem in bad:
         print_warning(f"{file}:{line}: {problem}")
     done = "would be imported" if dry_run else "imported"

@@ -9,6 +9,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from common.errors import Unreadable
@@ -20,6 +21,8 @@ _OPTIONAL = ("account", "valid_from")
 # The code is part of an index entry, whose size PostgreSQL bounds; a name that is longer is none.
 _LONGEST = 200
 _DELIMITERS = (",", ";", "\t")
+# From here on a name is taken for a slip: `acount` and `valid_form` are closer, `account_id` and `valid_to` are not.
+_ALIKE = 0.85
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,19 @@ class BadLine(NamedTuple):
     problem: str
 
 
-def read_extensions(data: bytes, default_account: str) -> tuple[list[Extension], list[BadLine]]:
+class ReadFile(NamedTuple):
+    """What a file says, what of it could not be read, and which of its columns nobody looked into."""
+
+    extensions: list[Extension]
+    bad: list[BadLine]
+    unused: list[str]
+
+
+def read_extensions(data: bytes, default_account: str) -> ReadFile:
     """Read a CSV file, as spreadsheets write it, with the names of the columns in its first line.
 
     It may be in UTF-8, windows-1255 or UTF-16, and separated by commas, semicolons or tabs. Columns of other names are left
-    aside. Raises Unreadable when no line of it can be read.
+    aside. Raises Unreadable when no line of it can be read, or a column has almost one of our names: what is in it would be lost.
     """
     lines = list(io.StringIO(_decode(data), newline=""))
     rows = _rows(lines, _delimiter(lines))
@@ -56,7 +67,7 @@ def read_extensions(data: bytes, default_account: str) -> tuple[list[Extension],
             _add(extensions, extension)
         except ValueError as error:
             bad.append(BadLine(line, str(error)))
-    return list(extensions.values()), bad
+    return ReadFile(list(extensions.values()), bad, [name for name in columns if name and name not in COLUMNS])
 
 
 def _decode(data: bytes) -> str:
@@ -103,6 +114,11 @@ def _next_row(reader: Iterator[list[str]]) -> list[str] | str:
 
 def _columns(header: tuple[int, list[str] | str]) -> list[str]:
     columns = [name.lower() for name in header[1]]
+    # A column that is there under its own name is not meant by another one that is like it.
+    open_names = [name for name in COLUMNS if name not in columns]
+    for name in columns:
+        if name not in COLUMNS and (meant := get_close_matches(name, open_names, 1, _ALIKE)):
+            raise Unreadable(f"is the column {name!r} the {meant[0]}? Name it so, or if it is your own, less alike")
     missing = [name for name in _REQUIRED if name not in columns]
     if missing:
         raise Unreadable(

@@ -35,7 +35,10 @@ def list_recordings(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """List recordings of calls that were made in a time: their status, what was tried, where they are."""
+    """List recordings of calls that were made in a time: their status, what was tried, where they are.
+
+    The oldest come first; --since 1d shows the newest.
+    """
     from cdr.recordings.lists import run_list
 
     run_list(_filter(ids, status, account, call_id, since, until), limit, as_json=as_json)

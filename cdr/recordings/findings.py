@@ -67,6 +67,7 @@ class Verifier:
         self.row_count = 0
         self.young_count = 0
         self.object_count = 0
+        self.young_object_count = 0
 
     def find(self, progress: Callable[[str], None]) -> Iterator[Finding]:
         """Yield what is found, day by day, and tell each day that is done; raises Transient."""
@@ -74,6 +75,7 @@ class Verifier:
             self.row_count += len(day.rows)
             self.young_count += sum(not row.is_settled for row in day.rows)
             self.object_count += len(day.objects)
+            self.young_object_count += _count_young_objects(day)
             yield from self._without_object(day)
             yield from self._without_row(day)
             progress(day.prefix)
@@ -104,7 +106,7 @@ class Verifier:
         return None
 
     def _without_row(self, day: Day) -> Iterator[Finding]:
-        newest = datetime.now(UTC) - timedelta(seconds=SETTLING_SECONDS)
+        newest = _newest_settled()
         known = {row.key for row in day.rows}
         strange = [each.key for each in day.objects.values() if each.key not in known and each.modified_at < newest]
         if strange:
@@ -124,6 +126,7 @@ class Verifier:
             yield Finding(kind, account, None, None, found.key, f"{found.size_bytes} bytes")
             return
         if not ownership.is_settled:
+            self.young_object_count += 1
             return
         kind, mended = "lost_row", False
         if self._repair or self._deep or any(owner.sha256 for owner in ownership.owners):
@@ -148,6 +151,17 @@ class Verifier:
             if len(page) < _AT_ONCE:
                 return
             after = ids[-1]
+
+
+def _newest_settled() -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=SETTLING_SECONDS)
+
+
+def _count_young_objects(day: Day) -> int:
+    """Count the objects that are compared with nothing: those of young rows only, and young ones without a row."""
+    newest, rows_of = _newest_settled(), {row.key: False for row in day.rows}
+    rows_of.update({row.key: True for row in day.rows if row.is_settled})
+    return sum(not rows_of.get(each.key, each.modified_at < newest) for each in day.objects.values())
 
 
 def _stored(found: FoundObject, sha256: bytes) -> StoredObject:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from cdr.audit import audited
 from cdr.database import opened_database
@@ -10,6 +10,7 @@ from cdr.known_accounts import require_account
 from cdr.printing import print_count, print_json_list, print_line, print_list, print_warning
 from cdr.recordings.rows import RecordingFilter, RecordingRow, count_to_retry, find_recordings, retry_recordings
 from common.environment import load
+from common.postgres import Database
 from common.settings import RecordingSettings
 from common.store_url import read_store_url
 
@@ -23,13 +24,17 @@ def run_list(wanted: RecordingFilter, limit: int | None, *, as_json: bool) -> No
     """Print the recordings that are meant."""
     with opened_database("recordings") as database:
         require_account(database, wanted.account)
-        print_list(find_recordings(database, wanted, limit), _COLUMNS, _cells, as_json=as_json, limit=limit)
+        found = find_recordings(database, wanted)
+        hint = "a later --since shows newer ones"
+        print_list(found, _COLUMNS, _cells, as_json=as_json, limit=limit, order="oldest", hint=hint)
 
 
 def run_retry(wanted: RecordingFilter, limit: int | None, rate: float | None, *, dry_run: bool, as_json: bool) -> None:
     """Have recordings fetched again, or only count them."""
     with opened_database("recordings") as database:
         require_account(database, wanted.account)
+        if wanted.ids:
+            _tell_stored(database, wanted)
         if dry_run:
             found = count_to_retry(database, wanted, limit)
             print_count(found, "recording would be tried again", "recordings would be tried again", as_json=as_json)
@@ -37,6 +42,13 @@ def run_retry(wanted: RecordingFilter, limit: int | None, rate: float | None, *,
         with audited("recordings retry", {**asdict(wanted), "limit": limit}) as tell:
             count = retry_recordings(database, wanted, limit=limit, rate=rate, progress=tell)
     print_count(count, "recording is tried again now", "recordings are tried again now", as_json=as_json)
+
+
+def _tell_stored(database: Database, wanted: RecordingFilter) -> None:
+    """Say of those that somebody chose one by one why they are not fetched again."""
+    for row in find_recordings(database, replace(wanted, status="stored")):
+        told = "is stored, and what is stored is not fetched again"
+        print_warning(f"cdr: recording {row.recording_id} {told}: cdr recordings verify tells whether it is there")
 
 
 def run_path(wanted: RecordingFilter, *, as_json: bool) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
 from urllib.parse import urlsplit, urlunsplit
 
 from common.postgres import Cursor, Database, statement
@@ -57,15 +56,11 @@ class RecordingRow:
     updated_at: datetime
 
 
-def find_recordings(database: Database, wanted: RecordingFilter, limit: int | None = None) -> Iterator[RecordingRow]:
+def find_recordings(database: Database, wanted: RecordingFilter) -> Iterator[RecordingRow]:
     """Yield the rows that are meant, by their id, without holding more than a page.
 
     Raises DatabaseUnavailable, DatabaseNotReady.
     """
-    return islice(_find_all(database, wanted), limit)
-
-
-def _find_all(database: Database, wanted: RecordingFilter) -> Iterator[RecordingRow]:
     after, last = _span(database, wanted)
     while True:
         with database.transaction() as cursor:

@@ -13,7 +13,7 @@ from cdr.audit import audited
 from cdr.database import opened_database
 from cdr.known_accounts import require_account
 from cdr.options import failed
-from cdr.printing import ROWS_FOR_PEOPLE, print_json_list, print_line, print_warning
+from cdr.printing import ROWS_FOR_PEOPLE, counted, print_json_list_in, print_line, print_warning
 from cdr.recordings.days import Span, sample_keys
 from cdr.recordings.findings import HARMLESS, WHAT_IS_DONE, WHAT_THEY_ARE, Finding, Verifier
 from common.environment import load
@@ -41,6 +41,21 @@ class VerifyOptions:
         """The days in which the moments are, because recordings lie by day."""
         first, last = (moment and moment.astimezone(UTC).date() for moment in (self.since, self.until))
         return Span(self.account, first, last)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """How much was compared, and how much passed over because it is too young to tell."""
+
+    rows_compared: int
+    rows_passed_over: int
+    objects_compared: int
+    objects_passed_over: int
+
+    @classmethod
+    def by(cls, verifier: Verifier) -> _Compared:
+        rows, objects = verifier.young_count, verifier.young_object_count
+        return cls(verifier.row_count - rows, rows, verifier.object_count - objects, objects)
 
 
 class _Tally:
@@ -97,10 +112,10 @@ def _verify(
     tally, progress = _Tally(), _Progress(verifier)
     findings = tally.counted(verifier.find(progress.tell), tell)
     if as_json:
-        print_json_list(findings)
+        print_json_list_in("findings", findings, lambda: asdict(_Compared.by(verifier)))
     else:
         _print(findings)
-        _summarise(verifier, tally)
+        _summarise(_Compared.by(verifier), tally, repair=options.repair)
     return 0 if tally.is_all_well else 1
 
 
@@ -114,13 +129,18 @@ def _print(findings: Iterator[Finding]) -> None:
         print_warning(f"only the first {ROWS_FOR_PEOPLE} are shown; --json shows all")
 
 
-def _summarise(verifier: Verifier, tally: _Tally) -> None:
-    print_line(f"{verifier.row_count} rows and {verifier.object_count} objects compared")
-    if verifier.young_count:
-        print_line(f"{verifier.young_count} of the rows changed within the hour: these were passed over")
+def _summarise(compared: _Compared, tally: _Tally, *, repair: bool) -> None:
+    print_line(f"{_rows_and_objects(compared.rows_compared, compared.objects_compared)} compared")
+    if compared.rows_passed_over or compared.objects_passed_over:
+        passed_over = _rows_and_objects(compared.rows_passed_over, compared.objects_passed_over)
+        print_line(f"{passed_over} passed over, because they changed within the hour")
     for kind, count in sorted(tally.found.items()):
-        done = f"{tally.mended[kind]} of them {WHAT_IS_DONE.get(kind, 'mended')}"
-        print_line(f"{count} {kind}, {done}: {WHAT_THEY_ARE[kind]}")
+        done = f", {tally.mended[kind]} of them {WHAT_IS_DONE.get(kind, 'mended')}" if repair else ""
+        print_line(f"{count} {kind}{done}: {WHAT_THEY_ARE[kind]}")
+
+
+def _rows_and_objects(rows: int, objects: int) -> str:
+    return f"{counted(rows, 'row')} and {counted(objects, 'object')}"
 
 
 class _Progress:

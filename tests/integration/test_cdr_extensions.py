@@ -113,7 +113,8 @@ def test_a_file_without_its_columns_is_told_which_it_must_and_which_it_may_have(
 
 def test_an_account_may_be_given_for_the_whole_file(product: Product, tmp_path: Path) -> None:
     content = "Extension_Name,note,EXTENSION_CODE\nOne,whatever,a1\n"
-    assert imported(product, tmp_path, content, "--account", "other")[0] == 0
+    done = imported(product, tmp_path, content, "--account", "other")
+    assert done == (0, "1 extension imported, 0 lines left out\n", "FILE: not used: 1 column named note\n")
     assert names(product) == [("other", "a1", "One", None)]
     assert imported(product, tmp_path, content, "--account", "no account")[0] == 2
 
@@ -149,6 +150,21 @@ def test_a_dry_run_names_the_bad_lines_and_imports_nothing(product: Product, tmp
     assert product.count("cdr.extensions") == product.count("cdr.audit") == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_misspelled_column_is_told_and_nothing_imported(
+    product: Product, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    exit_code, out, err = imported(product, tmp_path, "extension_code,extension_name,acount\na1,One,other\n", *options)
+    told = "is the column 'acount' the account? Name it so, or if it is your own, less alike"
+    assert (exit_code, out, err) == (1, "", f"cdr: FILE: {told}\n")
+    assert product.count("cdr.extensions") == product.count("cdr.audit") == 0
+
+
+def test_a_dry_run_tells_of_columns_that_are_not_used(product: Product, tmp_path: Path) -> None:
+    content = "extension_code,extension_name,note,phone\na1,One,whatever,05\n"
+    assert imported(product, tmp_path, content, "--dry-run")[2] == "FILE: not used: 2 columns named note, phone\n"
+
+
 def test_a_folder_is_no_file(product: Product, tmp_path: Path) -> None:
     done = product.cdr("extensions", "import", str(tmp_path))
     assert (done.exit_code, done.out, done.err.count("\n")) == (1, "", 1)
@@ -180,6 +196,22 @@ def test_the_list_shows_since_when_a_name_holds_and_where_it_is_from(product: Pr
     ]
     assert "2026-07-01T10:00:05+00:00" in product.cdr("extensions", "list").out
     assert "Uno" not in product.cdr("extensions", "list", "--limit", "1").out
+
+
+def test_a_list_that_is_cut_off_says_after_how_many(product: Product, tmp_path: Path) -> None:
+    imported(product, tmp_path, HEADER + "".join(f",a{number},Name,\n" for number in range(201)))
+
+    said = {limit: product.cdr("extensions", "list", "--limit", limit).err for limit in ("3", "200", "201", "300")}
+
+    assert said == {
+        "3": "only the first 3 are shown; a higher --limit shows more\n",
+        "200": "only the first 200 are shown; a higher --limit shows more\n",
+        "201": "",
+        "300": "",
+    }
+    assert product.cdr("extensions", "list").err == "only the first 200 are shown; --limit shows more, --json all\n"
+    assert len(product.cdr("extensions", "list", "--json", "--limit", "3").json) == 3
+    assert len(product.cdr("extensions", "list", "--json").json) == 201
 
 
 def test_many_lines_are_imported_at_once(product: Product, tmp_path: Path) -> None:

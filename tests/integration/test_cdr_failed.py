@@ -187,6 +187,10 @@ def test_filters_choose(product: Product) -> None:
     assert listed(product, "--reason", "recording_gone") == others
     assert listed(product, "--call-id", f"{CALL}3") == ids[3:]
     assert listed(product, "--limit", "2") == ids[:2]
+    assert (
+        product.cdr("failed", "list", "--limit", "2").err == "only the first 2 are shown; a higher --limit shows more\n"
+    )
+    assert product.cdr("failed", "list", "--limit", "6").err == ""
     assert listed(product, "--since", "23h") == []
     assert listed(product, "--until", "23h") == ids + others
     failed_at = product.cdr("failed", "list", "--json").json[1]["failed_at"]

@@ -70,6 +70,17 @@ def test_more_recordings_than_a_page_are_all_listed(kept: Kept, monkeypatch: pyt
     assert listed(kept) == ids
 
 
+def test_a_list_that_is_cut_off_says_that_it_shows_the_oldest(kept: Kept) -> None:
+    for number in range(2):
+        kept.load(f"call{number}")
+
+    done = kept.cdr("list", "--limit", "1")
+
+    assert ("call0" in done.out, "call1" in done.out) == (True, False)
+    assert done.err == "only the oldest is shown; a later --since shows newer ones; a higher --limit shows more\n"
+    assert kept.cdr("list", "--limit", "2").err == kept.cdr("list").err == ""
+
+
 def forget_the_outbox(kept: Kept) -> None:
     kept.product.run("DELETE FROM cdr.outbox")
 
@@ -109,6 +120,20 @@ def test_what_is_stored_or_about_to_be_fetched_is_left_alone(kept: Kept) -> None
     assert [kept.row(each) for each in (stored, new, due)] == before
     assert kept.noted() == []
     assert kept.cdr("retry", "--status", "stored").exit_code == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_retry_of_what_is_stored_says_why_it_is_none(kept: Kept, options: tuple[str, ...]) -> None:
+    stored, gone, other = kept.keep("stored"), kept.load("gone"), kept.keep("other")
+    kept.change(gone, status="gone")
+
+    done = kept.cdr("retry", str(stored), str(gone), *options)
+
+    why = "is stored, and what is stored is not fetched again: cdr recordings verify tells whether it is there"
+    assert (done.out, done.err.splitlines()[0]) == ("1\n", f"cdr: recording {stored} {why}")
+    assert f"recording {gone}" not in done.err
+    assert f"recording {other}" not in done.err
+    assert "is stored" not in kept.cdr("retry", "--all", *options).err
 
 
 def test_a_retry_takes_filters_and_needs_one_or_all(kept: Kept) -> None:
@@ -223,6 +248,18 @@ def test_the_path_in_a_bucket_is_a_url_and_asks_nobody(kept: Kept, monkeypatch: 
 def test_the_settings_may_be_those_of_a_cdr_up(kept: Kept, tmp_path: Path, command: str) -> None:
     done = kept.cdr(*command.split(), "--data", str(tmp_path))
     assert (done.exit_code, "no `cdr up` is running on" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["path 1", "verify"])
+def test_without_a_store_the_way_to_that_of_a_cdr_up_is_one_that_leads_there(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delenv("CDR_RECORDINGS_URL")
+    done = kept.cdr(*command.split())
+    problem, hint = done.err.splitlines()
+    assert (done.exit_code, done.out, problem) == (2, "", "cdr: CDR_RECORDINGS_URL: is required")
+    assert "--data DIR" in hint
+    assert "eval" not in hint
 
 
 def test_a_recording_that_is_not_stored_has_no_path(kept: Kept) -> None:

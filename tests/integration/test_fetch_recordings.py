@@ -643,7 +643,7 @@ def test_a_host_that_is_not_listed_is_refused_without_a_request(host: Host, rows
     found = [rows.get(each) for each in (recording_id, redirected)]
     assert [(row["status"], row["last_error"]) for row in found] == [
         ("refused", "localhost is not in CDR_RECORDING_HOSTS"),
-        ("refused", "evil.invalid is not in CDR_RECORDING_HOSTS"),
+        ("refused", "after a redirect: evil.invalid is not in CDR_RECORDING_HOSTS"),
     ]
     assert asked == []
 
@@ -655,7 +655,7 @@ def test_a_redirect_to_what_no_row_can_hold_is_refused_like_any_other(host: Host
     assert run(odd, good) == []
 
     assert (rows.get(odd)["status"], rows.get(good)["status"]) == ("refused", "stored")
-    assert rows.get(odd)["last_error"] == "the address cannot be read"
+    assert rows.get(odd)["last_error"] == "after a redirect: the address cannot be read"
 
 
 def test_what_postgresql_refuses_of_one_recording_costs_no_other(

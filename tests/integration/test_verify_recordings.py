@@ -30,9 +30,10 @@ def old_objects(monkeypatch: pytest.MonkeyPatch) -> None:
 def findings(kept: Kept, *arguments: str) -> list[tuple[str, str | None, bool]]:
     """Return kind, key and whether it was mended of each, and see that the exit code says the same."""
     done = kept.cdr("verify", "--json", *arguments)
-    left = [each for each in done.json if not each["mended"] and each["kind"] not in {"surplus_object", "stray_object"}]
+    found = done.json["findings"]
+    left = [each for each in found if not each["mended"] and each["kind"] not in {"surplus_object", "stray_object"}]
     assert done.exit_code == (1 if left else 0)
-    return [(each["kind"], each["key"], each["mended"]) for each in done.json]
+    return [(each["kind"], each["key"], each["mended"]) for each in found]
 
 
 def forget(kept: Kept) -> None:
@@ -157,6 +158,7 @@ def test_an_object_whose_row_a_recorder_may_be_writing_is_passed_over(kept: Kept
     kept.change(recording_id, updated_at=datetime.now(UTC))
     assert findings(kept, "--repair") == []
     assert kept.row(recording_id)["status"] == "pending"
+    assert "\n0 rows and 1 object passed over" in kept.cdr("verify").out
     kept.change(recording_id, updated_at=two_hours_ago())
     assert findings(kept, "--repair") == [("lost_row", key, True)]
 
@@ -327,10 +329,44 @@ def test_what_is_young_may_be_in_the_middle_of_being_stored(kept: Kept, monkeypa
     kept.put(kept.load("two"), b"ID3")
 
     assert findings(kept, "--repair") == []
-    assert "1 of the rows changed within the hour: these were passed over" in kept.cdr("verify").out
 
     kept.change(lost, updated_at=datetime.now(UTC) - timedelta(hours=2))
     assert [kind for kind, _, _ in findings(kept, "--account", "acme")] == ["lost_object"]
+
+
+def test_what_was_compared_is_told_from_what_was_passed_over(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_findings, "SETTLING_SECONDS", recording_days.SETTLING_SECONDS)
+    same = {"record": "https://recordings.invalid/shared"}
+    old, young, young_leg_of_old = (
+        kept.keep("old"),
+        kept.keep("young"),
+        kept.load("old", targetextension="SIP2", **same),
+    )
+    kept.mark(young_leg_of_old, kept.row(old)["storage_key"], b"ID3 audio")
+    for each in (young, young_leg_of_old):
+        kept.change(each, updated_at=datetime.now(UTC))
+    kept.put(kept.load("not noted yet"), b"ID3")
+
+    assert kept.cdr("verify").out.splitlines() == [
+        "1 row and 1 object compared",
+        "2 rows and 2 objects passed over, because they changed within the hour",
+    ]
+    assert kept.cdr("verify", "--json").json == {
+        "findings": [],
+        "rows_compared": 1,
+        "rows_passed_over": 2,
+        "objects_compared": 1,
+        "objects_passed_over": 2,
+    }
+
+
+def test_what_nobody_was_told_to_mend_is_not_said_to_be_unmended(kept: Kept) -> None:
+    kept.put(kept.load("one"), b"ID3")
+
+    assert kept.cdr("verify").out.splitlines()[1:] == [
+        "0 rows and 1 object compared",
+        "1 lost_row: an object is there, and no row says so",
+    ]
 
 
 @pytest.mark.parametrize("by", ["account", "since", "until"])
@@ -441,7 +477,7 @@ def test_a_loss_of_everything_is_mended_when_that_is_said(elsewhere: tuple[Kept,
 
     done = kept.cdr("verify", "--repair", "--everything-is-lost", "--json")
 
-    assert [each["mended"] for each in done.json if each["kind"] == "lost_object"] == [True] * 3
+    assert [each["mended"] for each in done.json["findings"] if each["kind"] == "lost_object"] == [True] * 3
     assert [kept.row(each)["status"] for each in ids] == ["pending"] * 3
     ((selection,),) = kept.product.query("SELECT selection FROM cdr.audit")
     assert selection["everything_is_lost"] is True

@@ -157,7 +157,7 @@ def test_an_address_within_an_allowed_network_need_not_be_listed_and_a_name_must
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "10.1.2.3"])
 def test_an_address_that_no_list_could_allow_is_told_with_the_setting_that_can(host: str) -> None:
-    with pytest.raises(RecordingRefused, match=r" is not in CDR_RECORDING_ALLOW_NETWORKS$"):
+    with pytest.raises(RecordingRefused, match=r" is no public address, and is not in CDR_RECORDING_ALLOW_NETWORKS$"):
         checked(f"http://{host}/1.mp3", AddressGuard())
 
 

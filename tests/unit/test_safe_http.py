@@ -300,8 +300,19 @@ def test_waiting_for_a_host_costs_the_fetch_none_of_its_time() -> None:
 )
 def test_a_redirect_is_checked_like_the_first_address(location: str) -> None:
     with server(f"HTTP/1.1 301 Moved\r\nLocation: {location}\r\n\r\n".encode()) as (port, _):  # noqa: SIM117
-        with pytest.raises(RecordingRefused):
+        with pytest.raises(RecordingRefused, match=r"^after a redirect: "):
             fetch(f"http://127.0.0.1:{port}/")
+
+
+def test_a_redirect_to_an_address_that_is_not_public_is_told_as_one() -> None:
+    told = r"^after a redirect: 10\.1\.2\.3 is no public address, and is not in CDR_RECORDING_ALLOW_NETWORKS$"
+    guard = AddressGuard([LOOPBACK])
+    with (
+        server(b"HTTP/1.1 301 Moved\r\nLocation: http://10.1.2.3/a\r\n\r\n") as (port, _),
+        pytest.raises(RecordingRefused, match=told),
+        open_checked(f"http://127.0.0.1:{port}/", guard, LIMITS),
+    ):
+        pass
 
 
 def test_the_fourth_redirect_is_refused() -> None:

@@ -92,8 +92,9 @@ class AddressGuard:
         An address within `allow_networks` was named by whoever named the network; a name that leads there was not.
         """
         if not (self._is_allowed_address(host) or self._hosts.allows(host, path)):
-            setting = "CDR_RECORDING_ALLOW_NETWORKS" if _is_private_address(host) else "CDR_RECORDING_HOSTS"
-            raise RecordingRefused(f"{shown(host)} is not in {setting}")
+            private = "is no public address, and is not in CDR_RECORDING_ALLOW_NETWORKS"
+            why = private if _is_private_address(host) else "is not in CDR_RECORDING_HOSTS"
+            raise RecordingRefused(f"{shown(host)} {why}")
 
     def _is_allowed_address(self, host: str) -> bool:
         try:

@@ -75,12 +75,14 @@ def open_checked(
     No message of either holds more of a URL than its host.
     """
     started = time.monotonic()
-    for _ in range(limits.max_redirects + 1):
-        target = checked(url, guard)
-        asked_at = time.monotonic()
-        go_to(host_of(target))
-        started += time.monotonic() - asked_at
-        with _exchange(target, guard, limits, started) as (answer, wire):
+    for redirects in range(limits.max_redirects + 1):
+        with ExitStack() as stack:
+            with _telling_of_redirect(is_redirect=redirects > 0):
+                target = checked(url, guard)
+                asked_at = time.monotonic()
+                go_to(host_of(target))
+                started += time.monotonic() - asked_at
+                answer, wire = stack.enter_context(_exchange(target, guard, limits, started))
             if not (answer.status in _REDIRECTS and "Location" in answer.headers):
                 body = _body(answer, wire, target, limits, started)
                 yield Response(host_of(target), answer.status, _retry_after(answer), body)
@@ -105,6 +107,17 @@ def checked(url: str, guard: AddressGuard) -> Url:
     return target
 
 
+@contextmanager
+def _telling_of_redirect(*, is_redirect: bool) -> Iterator[None]:
+    """Say of what is refused where a redirect leads that it is not the address that the CDR named."""
+    try:
+        yield
+    except RecordingRefused as refused:
+        if not is_redirect:
+            raise
+        raise RecordingRefused(f"after a redirect: {refused}") from refused
+
+
 def _bare_host(target: Url) -> str:
     return (target.host or "").strip("[]")
 
@@ -126,7 +139,7 @@ def _joined(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise RecordingRefused("the redirect's address cannot be read") from None
+        raise RecordingRefused("after a redirect: the address cannot be read") from None
 
 
 @contextmanager

@@ -16,8 +16,8 @@ HEADER = "extension_code,extension_name,valid_from\n"
 
 
 def names(content: str | bytes) -> dict[str, str]:
-    extensions, _ = read_extensions(content if isinstance(content, bytes) else content.encode(), "default")
-    return {extension.extension_code: extension.extension_name for extension in extensions}
+    read = read_extensions(content if isinstance(content, bytes) else content.encode(), "default")
+    return {extension.extension_code: extension.extension_name for extension in read.extensions}
 
 
 def problems(content: str) -> list[tuple[int, str]]:
@@ -99,6 +99,38 @@ def test_many_lines_with_open_quotes_are_read_in_one_go() -> None:
     content = HEADER + "".join(f'a{number},"Name,\n' for number in range(20_000)) + "b,Last,\n"
     assert names(content) == {"b": "Last"}
     assert len(problems(content)) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("acount", "account"),
+        ("Accounts", "account"),
+        ("valid_form", "valid_from"),
+        ("valid-from", "valid_from"),
+        ("Valid From", "valid_from"),
+        ("validfrom", "valid_from"),
+    ],
+)
+def test_a_column_with_almost_one_of_our_names_is_refused(column: str, meant: str) -> None:
+    with pytest.raises(Unreadable, match=rf"^is the column '{column.lower()}' the {meant}\?"):
+        read_extensions(f"extension_code,extension_name,{column}\na1,One,x\n".encode(), "default")
+
+
+def test_a_slip_in_a_column_that_is_required_is_told_as_one() -> None:
+    with pytest.raises(Unreadable, match=r"^is the column 'extension_nane' the extension_name\?"):
+        read_extensions(b"extension_code,extension_nane\na1,One\n", "default")
+
+
+def test_columns_of_ones_own_are_told_and_left_aside() -> None:
+    read = read_extensions(b"note,valid_to,,account_id,extension_code,extension_name\na,b,c,d,a1,One\n", "default")
+    assert [each.extension_name for each in read.extensions] == ["One"]
+    assert read.unused == ["note", "valid_to", "account_id"]
+
+
+def test_a_column_is_no_slip_for_one_that_is_there() -> None:
+    read = read_extensions(b"account,accounts,extension_code,extension_name\n,a,a1,One\n", "default")
+    assert read.unused == ["accounts"]
 
 
 LINES = st.lists(st.text('a1,;"\t \u05d0\x00', max_size=12), max_size=12)
