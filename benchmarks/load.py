@@ -197,9 +197,11 @@ def _prepared(jobs: list[NewJob]) -> list[list[tuple[Any, ...]]]:
     deliveries: list[Delivery] = []
     for job in jobs:
         deliveries += msgspec.convert(JobSerializer.loads(JobSerializer.dumps(job.arguments[0])), list[Delivery])
-    loaded_at = deliveries[-1].received_at
+    loaded_at = deliveries[-1].received_at.isoformat()
     batches = []
     for start in range(0, len(deliveries), MAX_CDRS):
         enriched = [(enrich([each], knowledge), each) for each in deliveries[start : start + MAX_CDRS]]
-        batches.append([make_row(record.cdr, record.deliveries[:1], loaded_at) for record in gather(enriched)])
+        batches.append(
+            [make_row(record.cdr, record.key, record.deliveries[:1], loaded_at) for record in gather(enriched)]
+        )
     return batches

@@ -31,7 +31,7 @@ class _Standing(NamedTuple):
     only: Delivery
 
 
-def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, loaded_at: datetime) -> None:
+def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, loaded_at: str) -> None:
     """Fold the arrivals that were not counted yet into their rows.
 
     The rows are locked first, in the order of their key, so that what is read next is all there is. Raises NotLoadable
@@ -53,7 +53,8 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
         _keep(cursor, arrival, new if known else [*before, *new], counting)
         if known:
             _leave_out(cursor, arrival, known, counting)
-        changed.append(make_row(enrich(counting, knowledge), counting, loaded_at, row.delivery_count + len(new)))
+        key, count = (arrival.identity, arrival.provider_time), row.delivery_count + len(new)
+        changed.append(make_row(enrich(counting, knowledge), key, counting, loaded_at, count))
     if changed:
         _replace_rows(cursor, changed, knowledge.hooks)
 
