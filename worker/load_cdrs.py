@@ -149,6 +149,7 @@ def _as_shown(record: Record, knowledge: Knowledge) -> Cdr:
 def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) -> None:
     """Insert each CDR by its first delivery, then merge in what is a further delivery of a known one."""
     loaded_at = datetime.now(UTC).isoformat()
+    cursor.execute(statement("worker", "look_up_by_key"))
     cursor.execute(statement("worker", "create_incoming"))
     with cursor.copy(statement("worker", "copy_incoming")) as copy:
         for record in records:
