@@ -18,11 +18,12 @@ import msgspec
 import psycopg
 from rq import Queue
 
+from benchmarks.backlog import put
 from benchmarks.bench import Bench, Server, is_at_work
 from benchmarks.figures import Goal, Part, Sample, interleaved
 from benchmarks.processes import Failed, cpu_seconds, finished, process, wait_until
 from benchmarks.rivals import simple_table
-from benchmarks.traffic import Backlog, backlog, put, simulated
+from benchmarks.traffic import Backlog, backlog, simulated
 from common.delivery import Delivery
 from common.job_queue import CDRS, COUNTERS_KEY, JobSerializer, NewJob, intermediate_key, queue_key
 from common.queue_format import lease_key

@@ -16,11 +16,9 @@ from cdr.simulate.calls import CDRS_A_CALL, CallFactory
 from cdr.simulate.traffic import Post, SentCdr, TrafficFormat, make_posts
 from common.identity import cdr_identity
 from common.job_queue import NewJob
-from common.redis_client import RedisClient
 from common.wire import read_body
 
 ACCOUNT = "default"
-_JOBS_AT_ONCE = 50
 
 
 class Backlog(NamedTuple):
@@ -43,15 +41,6 @@ def backlog(count: int, seed: int, senders: int) -> Backlog:
     jobs = asyncio.run(_committed(map(_entries, posts), senders))
     identities = {_identity(sent) for post in posts for sent in post.cdrs}
     return Backlog(jobs, sum(len(post.cdrs) for post in posts), identities)
-
-
-def put(redis: RedisClient, jobs: Sequence[NewJob]) -> None:
-    """Queue jobs."""
-    for start in range(0, len(jobs), _JOBS_AT_ONCE):
-        with redis.pipeline(transaction=True) as pipeline:
-            for command in (command for job in jobs[start : start + _JOBS_AT_ONCE] for command in job.commands()):
-                pipeline.execute_command(*command)
-            pipeline.execute()
 
 
 def _identity(sent: SentCdr) -> bytes:
