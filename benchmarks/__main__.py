@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import growth, queries, receive
+from benchmarks import growth, load, queries, receive, whole_way
 from benchmarks.bench import Bench
 from benchmarks.figures import Part
 from benchmarks.processes import Failed
@@ -29,6 +29,8 @@ from benchmarks.processes import Failed
 RESULTS = Path(__file__).with_name("results.json")
 PARTS: dict[str, Callable[[Bench], Iterator[Part]]] = {
     "receive": receive.measure,
+    "load": load.measure,
+    "whole_way": whole_way.measure,
     "growth": growth.measure,
     "queries": queries.measure,
 }

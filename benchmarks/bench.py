@@ -13,6 +13,7 @@ from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
 from cdr.ports import LOOPBACK, free_port
+from common.redis_client import RedisClient, connect
 
 PASSWORD = "only-for-benchmarks"
 SECRET = "a-secret-for-benchmarks"
@@ -24,6 +25,12 @@ class Server:
 
     url: str
     pid: int
+
+
+def is_at_work(redis: RedisClient, queue: str, pid: int) -> bool:
+    """Tell whether a worker, ours or a stock one, waits for a job of its queue or has one."""
+    workers = (redis.hmget(key, "pid", "state") for key in redis.smembers(f"rq:workers:{queue}"))
+    return any(int(number) == pid and state in {b"idle", b"busy"} for number, state in workers if number)
 
 
 @dataclass(frozen=True)
@@ -86,9 +93,20 @@ class Bench:
 
     @contextlib.contextmanager
     def worker(self, valkey: Server, postgres: Server, queue: str = "cdrs") -> Iterator[int]:
-        """Run one of our workers."""
+        """Run one of our workers, which is ready for its first job."""
         settings = {"CDR_REDIS_URL": valkey.url, "CDR_DATABASE_URL": postgres.url}
-        with process(["cdr", "worker", queue], settings, self.folder / f"worker-{queue}.log") as pid:
+        with (
+            process(["cdr", "worker", queue], settings, self.folder / f"worker-{queue}.log") as pid,
+            connect(valkey.url) as redis,
+        ):
+            wait_until(lambda: is_at_work(redis, queue, pid), "the worker's start")
+            yield pid
+
+    @contextlib.contextmanager
+    def scheduler(self, valkey: Server, postgres: Server) -> Iterator[int]:
+        """Run our scheduler, which finishes what workers leave."""
+        settings = {"CDR_REDIS_URL": valkey.url, "CDR_DATABASE_URL": postgres.url}
+        with process(["cdr", "scheduler"], settings, self.folder / "scheduler.log") as pid:
             yield pid
 
     def subfolder(self, name: str) -> Path:

@@ -44,7 +44,7 @@ from worker.fold_calls import fold_waiting_calls
 from worker.pipeline import Knowledge, enrich
 from worker.quarantine import keep
 from worker.recordings.recording_key import recording_key
-from worker.rows import make_row
+from worker.rows import identify, make_row
 
 CDRS = 10_000_000
 COPIES = 183
@@ -207,7 +207,8 @@ def _check_rows(connection: psycopg.Connection[Any]) -> None:
             JobSerializer.loads(payload.encode()),
             tuple(row["notes"] or ()),
         )
-        again = dict(zip(columns, make_row(enrich([delivery], knowledge), [delivery], row["loaded_at"]), strict=True))
+        cdr = enrich([delivery], knowledge)
+        again = dict(zip(columns, make_row(cdr, identify(cdr), [delivery], row["loaded_at"].isoformat()), strict=True))
         for name in set(columns) - _NOT_COMPARED:
             if _plain(row[name]) != _plain(again[name], is_json=isinstance(row[name], dict | list)):
                 raise Failed(f"{name} of {row['call_id']}: {row[name]!r}, the product makes it {again[name]!r}")
@@ -216,6 +217,11 @@ def _check_rows(connection: psycopg.Connection[Any]) -> None:
 def _plain(value: Any, *, is_json: bool = False) -> Any:
     if isinstance(value, UUID):
         return value.hex
+    if isinstance(value, datetime):
+        return value.isoformat()
+    # So the product writes an empty list.
+    if value in ([], "{}"):
+        return None
     return json.loads(value) if is_json and isinstance(value, str) else value
 
 

@@ -28,8 +28,8 @@ class Spread(NamedTuple):
 class Goal:
     """What a contender has to reach: a measure of its own, or its ratio to another's in the same round.
 
-    `beside` names the other contender, and `beside_measure` its measure where it is another one. One of `at_least` and
-    `at_most` is given.
+    `beside` names the other contender, and `beside_measure` its measure where it is another one. At most one of `at_least`
+    and `at_most` is given; with neither the figure is there to be seen.
     """
 
     text: str
@@ -54,8 +54,10 @@ class Goal:
 
     @property
     def bound(self) -> str:
-        """The bound in words."""
-        return f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+        """The bound in words; empty where there is none."""
+        if self.at_most is not None:
+            return f"at most {self.at_most:g}"
+        return f"at least {self.at_least:g}" if self.at_least is not None else ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Part:
         rows = []
         for goal in self.goals:
             figure = goal.reached(self.samples)
-            rows.append([goal.text, str(figure), goal.bound, "met" if goal.is_met_by(figure.median) else "MISSED"])
+            verdict = "met" if goal.is_met_by(figure.median) else "MISSED"
+            rows.append([goal.text, str(figure), goal.bound, verdict if goal.bound else ""])
         return table(["goal", "measured", "bound", ""], rows)
 
 

@@ -1,205 +1,137 @@
-"""Measures the whole way, POST to row, beside an endpoint that inserts within the request; interleaved rounds.
+"""What a CDR costs from the POST to its row, in CPU seconds of all processes, beside an endpoint that inserts in the request.
 
-    make bench                 # 5 rounds of 5,000 CDRs each
-    make bench ARGS="--rounds 3 --count 2000"
-
-Prints for each the rate and the CPU seconds of all its processes (receiver, Redis, workers, PostgreSQL) for 1,000 CDRs,
-as medians with the least and the greatest, and checks that every acknowledged CDR is a row. Figures of one run compare with
-each other only.
+Ours counts until every CDR is a row and every call folded; each id that was acknowledged has to be among the rows.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
-import shlex
-import signal
-import subprocess
-import sys
-import tempfile
+import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from statistics import median
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 import psycopg
 
-from cdr.ports import free_port
-from cdr.post_cdr import Poster
-from cdr.simulate.run import SimulateOptions, posts_of
-from cdr.simulate.traffic import Post
+from benchmarks.bench import Bench, Server
+from benchmarks.figures import Goal, Part, Sample, interleaved
+from benchmarks.processes import Failed, cpu_seconds, wait_until
+from benchmarks.traffic import simulated
+from benchmarks.wrk import PLACE, Load, post_each
+from common.job_queue import CDRS, intermediate_key, queue_key
+from common.queue_format import lease_key
+from common.redis_client import RedisClient, connect
 
-ROOT = Path(__file__).parents[1]
-CONNECTIONS = 16
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class Round(NamedTuple):
-    """One measurement: CDRs from the first POST to the last row, and the CPU seconds they cost."""
-
-    cdrs: int
-    seconds: float
-    cpu_seconds: float
-
-
-def main() -> None:
-    """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--count", type=int, default=5000)
-    options = parser.parse_args()
-    rounds: dict[str, list[Round]] = {"cdr pipeline, durable": [], "synchronous INSERT": []}
-    with (
-        tempfile.TemporaryDirectory(prefix="cdr-bench-") as folder,
-        running_product(Path(folder)) as env,
-        running_rival(env) as rival_url,
-    ):
-        for number in range(options.rounds):
-            posts = list(posts_of(SimulateOptions(count=options.count, format="json", seed=1000 + number)))
-            rounds["cdr pipeline, durable"].append(measure(posts, env["CDR_RECEIVER_URL"], env, wait_for_rows))
-            rounds["synchronous INSERT"].append(measure(posts, rival_url, env, lambda *_: None))
-    show(rounds)
+CONNECTIONS = 64
+SECONDS = 10.0
+# Posted again and again with other call ids.
+BODIES = 5000
+OURS, INSERT = "ours, durable", "FastAPI and a synchronous INSERT"
+UNITS = {"rate": "rows/s", "cpu": "CPU s for 1,000"}
+GOALS = [
+    Goal("CPU seconds for 1,000 CDRs", "cpu", OURS, at_most=0.15),
+    Goal("CPU seconds beside the synchronous INSERT", "cpu", OURS, INSERT, at_most=0.25),
+]
 
 
-@contextlib.contextmanager
-def running_product(folder: Path) -> Iterator[dict[str, str]]:
-    """Run `cdr up` in a folder of its own and yield its addresses."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cdr", "up", "--data", str(folder / "data"), "--port", "0"],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
+class _Contender(NamedTuple):
+    """Where to post to, whose CPU time counts, how often the rows have each call id, and when all is done."""
+
+    url: str
+    pids: list[int]
+    connection: psycopg.Connection[Any]
+    call_ids: bytes
+    is_done: Callable[[], bool]
+
+
+def measure(bench: Bench) -> Iterator[Part]:
+    """Post simulated CDRs for some seconds, then wait until all is done."""
+    bodies = _bodies()
+    with ExitStack() as stack:
+        contenders = {OURS: _ours(bench, stack), INSERT: _synchronous_insert(bench, stack)}
+        runs = {name: partial(_measure, bench, bodies, contender) for name, contender in contenders.items()}
+        # Once outside the measurement: connections, caches, the imports of the first job.
+        for run in runs.values():
+            run(-1)
+        samples = interleaved(bench.rounds, runs, bench.tell)
+    about = (
+        f"From the first POST of simulated JSON CDRs to the last row, {CONNECTIONS} connections, from wrk. CPU seconds are those "
+        "of receiver, Redis, worker, scheduler and PostgreSQL, and of the endpoint and PostgreSQL; no recording is fetched."
     )
-    try:
-        yield addresses(folder / "data")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    yield Part("whole way", about, UNITS, samples, GOALS)
 
 
-def addresses(data: Path) -> dict[str, str]:
-    """Wait until `cdr up` is ready and return what `cdr env` prints."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        shown = subprocess.run(
-            [sys.executable, "-m", "cdr", "env", "--data", str(data)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if shown.returncode == 0:
-            return dict(shlex.split(line)[0].split("=", 1) for line in shown.stdout.splitlines())
-        time.sleep(0.3)
-    raise SystemExit(f"cdr up did not start: {shown.stderr}")
-
-
-@contextlib.contextmanager
-def running_rival(env: dict[str, str]) -> Iterator[str]:
-    """Run the rival on the same PostgreSQL and yield its address."""
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "benchmarks.rivals.synchronous_insert:app",
-            "--port",
-            str(port),
-            "--no-access-log",
-        ],
-        cwd=ROOT,
-        env={**os.environ, **env},
-        stderr=subprocess.DEVNULL,
+def _ours(bench: Bench, stack: ExitStack) -> _Contender:
+    valkey, postgres = stack.enter_context(bench.valkey()), stack.enter_context(bench.postgres())
+    receiver = stack.enter_context(bench.receiver(valkey))
+    worker = stack.enter_context(bench.worker(valkey, postgres))
+    scheduler = stack.enter_context(bench.scheduler(valkey, postgres))
+    redis, connection = stack.enter_context(connect(valkey.url)), _connected(stack, postgres)
+    return _Contender(
+        receiver.url,
+        [receiver.pid, valkey.pid, worker, scheduler, postgres.pid],
+        connection,
+        b"SELECT call_id, sum(delivery_count) FROM cdr.cdrs WHERE call_id LIKE %s GROUP BY 1",
+        lambda: _all_loaded(redis) and _all_folded(connection),
     )
-    url = f"http://127.0.0.1:{port}/cdr"
-    try:
-        wait_until(lambda: Poster(url).post(b"{}", "application/json").http_status != 0, 30)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
-def measure(posts: list[Post], url: str, env: dict[str, str], finish: Callable[..., None]) -> Round:
-    """Post everything, wait for the rows, and return what it took."""
-    cdrs = len(posts)
-    before, started = cpu_seconds(), time.monotonic()
-    with Poster(url, timeout=30, connections=CONNECTIONS) as poster, ThreadPoolExecutor(CONNECTIONS) as threads:
-        answers = list(threads.map(lambda post: poster.post(post.body, post.content_type), posts))
-    refused = [answer for answer in answers if not answer.stored]
-    if refused:
-        raise SystemExit(f"{len(refused)} posts were not acknowledged, first: {refused[0]}")
-    finish(posts, env)
-    return Round(cdrs, time.monotonic() - started, cpu_seconds() - before)
+def _synchronous_insert(bench: Bench, stack: ExitStack) -> _Contender:
+    postgres = stack.enter_context(bench.postgres())
+    rival = stack.enter_context(bench.rival("synchronous_insert", {"CDR_DATABASE_URL": postgres.url}))
+    return _Contender(
+        rival.url,
+        [rival.pid, postgres.pid],
+        _connected(stack, postgres),
+        b"SELECT call_id, count(*) FROM rival.cdrs WHERE call_id LIKE %s GROUP BY 1",
+        lambda: True,
+    )
 
 
-def wait_for_rows(posts: list[Post], env: dict[str, str]) -> None:
-    """Wait until every CDR that was acknowledged is a row."""
-    call_ids = sorted({cdr.call_id for post in posts for cdr in post.cdrs})
-    with psycopg.connect(env["CDR_DATABASE_URL"], autocommit=True) as connection:
-        wait_until(lambda: missing(connection, call_ids) == 0, 120)
+def _measure(bench: Bench, bodies: list[str], contender: _Contender, number: int) -> Sample:
+    prefix = f"-{number}-"
+    cpu, began = cpu_seconds(contender.pids), time.monotonic()
+    seconds = max(1.0, SECONDS * bench.scale)
+    load = post_each(contender.url, bodies, "application/json", prefix, CONNECTIONS, seconds, bench.folder)
+    wait_until(contender.is_done, "the last row")
+    took, cpu = time.monotonic() - began, cpu_seconds(contender.pids) - cpu
+    _check(contender, bodies, prefix, load)
+    return {"rate": load.answers / took, "cpu": cpu / load.answers * 1000}
 
 
-def missing(connection: psycopg.Connection[Any], call_ids: list[str]) -> int:
-    """Count the call ids that have no row."""
-    row = connection.execute(
-        "SELECT count(*) FROM unnest(%s::text[]) AS id WHERE NOT EXISTS "
-        "(SELECT FROM cdr.cdrs WHERE call_key = cdr.call_key('default', id))",
-        [call_ids],
-    ).fetchone()
-    return int(row[0]) if row else 0
+def _bodies() -> list[str]:
+    """Make posts of simulated CDRs with PLACE at the end of each call id, so that its date stays."""
+    return [_with_place(json.loads(post.body)) for post in simulated(BODIES, 1, "json")]
 
 
-def cpu_seconds() -> float:
-    """Return the CPU time of all our descendants so far, those that ended included."""
-    children = os.times()
-    return sum(_ticks(pid) for pid in _descendants()) / TICKS + children.children_user + children.children_system
+def _with_place(fields: dict[str, Any]) -> str:
+    for name in ("ivruniqueid", "OriginalivrUniqueID"):
+        if fields.get(name):
+            fields[name] += PLACE
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
-def _descendants() -> set[int]:
-    parents = {int(path.name): _parent(path) for path in Path("/proc").iterdir() if path.name.isdigit()}
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {os.getpid()}
-
-
-def _parent(path: Path) -> int:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int((path / "stat").read_text().rpartition(")")[2].split()[1])
-    return 0
-
-
-def _ticks(pid: int) -> int:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15]))
-    return 0
-
-
-def wait_until(done: Callable[[], bool], seconds: float) -> None:
-    """Poll until something is so, or give up."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not done within {seconds} s")
-        time.sleep(0.05)
-
-
-def show(rounds: dict[str, list[Round]]) -> None:
-    """Print the table."""
-    print(f"{'':24} {'CDR/s (least, most)':>28} {'CPU s for 1,000 (least, most)':>34}")
-    for name, results in rounds.items():
-        rates = [result.cdrs / result.seconds for result in results]
-        costs = [result.cpu_seconds / result.cdrs * 1000 for result in results]
-        print(
-            f"{name:24} {median(rates):10.0f} ({min(rates):.0f}, {max(rates):.0f})"
-            f" {median(costs):20.3f} ({min(costs):.3f}, {max(costs):.3f})"
+def _check(contender: _Contender, bodies: list[str], prefix: str, load: Load) -> None:
+    """Raise Failed when a delivery that was acknowledged is in no row; those that wrk cut off at its end may be in one."""
+    ids = [json.loads(body)["ivruniqueid"] for body in bodies]
+    sent = Counter(ids[at % len(ids)].replace(PLACE, f"{prefix}{at // len(ids)}") for at in range(load.sent))
+    known = Counter(dict(contender.connection.execute(contender.call_ids, [f"%{prefix}%"]).fetchall()))
+    missing = (sent - known).total()
+    if missing > load.sent - load.answers or known - sent:
+        raise Failed(
+            f"{contender.url}: {missing} of {load.sent} deliveries are in no row, {load.answers} were acknowledged"
         )
 
 
-if __name__ == "__main__":
-    main()
+def _all_loaded(redis: RedisClient) -> bool:
+    return not redis.exists(queue_key(CDRS), intermediate_key(CDRS), lease_key(CDRS))
+
+
+def _all_folded(connection: psycopg.Connection[Any]) -> bool:
+    return connection.execute("SELECT FROM cdr.outbox WHERE kind = 'calls' LIMIT 1").fetchone() is None
+
+
+def _connected(stack: ExitStack, postgres: Server) -> psycopg.Connection[Any]:
+    return stack.enter_context(psycopg.connect(postgres.url, autocommit=True))

@@ -5,39 +5,62 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.processes import Failed
 
 PLACE = "@CALL-ID@"
-# wrk makes each request by this: the body with a new call id. Of Lua's own time a few µs a request are taken.
-_SCRIPT = """
-local before, after, content_type, prefix = %(before)s, %(after)s, %(content_type)s, %(prefix)s
-local thread_number, count = 0, 0
-local refused = 0
-function setup(thread)
-  thread:set("number", thread_number)
-  thread_number = thread_number + 1
-end
-function request()
-  count = count + 1
-  return wrk.format("POST", nil, {["Content-Type"] = content_type}, before .. prefix .. number .. "-" .. count .. after)
-end
+_DONE = """
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
-    '{"answers": %%d, "microseconds": %%d, "refused": %%d, "broken": %%d, "p50": %%f, "p99": %%f}\\n',
-    summary.requests, summary.duration, e.status, e.connect + e.read + e.write + e.timeout,
+    '{"answers": %%d, "sent": %%d, "microseconds": %%d, "refused": %%d, "broken": %%d, "p50": %%f, "p99": %%f}\\n',
+    summary.requests, only:get("count"), summary.duration, e.status, e.connect + e.read + e.write + e.timeout,
     latency:percentile(50), latency:percentile(99)))
 end
 """
+# wrk makes each request by this: the body with a new call id. Of Lua's own time a few µs a request are taken.
+_SCRIPT = (
+    """
+local before, after, content_type, prefix = %(before)s, %(after)s, %(content_type)s, %(prefix)s
+count = 0
+function setup(thread) only = thread end
+function request()
+  count = count + 1
+  return wrk.format("POST", nil, {["Content-Type"] = content_type}, before .. prefix .. count .. after)
+end
+"""
+    + _DONE
+)
+# Of many bodies one after the other, and all of them again, each time with other call ids: the legs of a call keep one.
+_SCRIPT_OF_MANY = (
+    """
+local content_type, prefix, place = %(content_type)s, %(prefix)s, %(place)s
+local bodies = {}
+for line in io.lines(%(file)s) do bodies[#bodies + 1] = line end
+count = 0
+function setup(thread) only = thread end
+function request()
+  local body = string.gsub(bodies[count %% #bodies + 1], place, prefix .. math.floor(count / #bodies))
+  count = count + 1
+  return wrk.format("POST", nil, {["Content-Type"] = content_type}, body)
+end
+"""
+    + _DONE
+)
 
 
 class Load(NamedTuple):
-    """What wrk saw: how many were answered with 2xx, how fast, and the times from request to answer in ms."""
+    """What wrk saw: how many were answered with 2xx, how fast, and the times from request to answer in ms.
+
+    `sent` counts the requests that wrk made. Those that it cut off at its end, and one that it made and never sent, have no
+    answer.
+    """
 
     answers: int
+    sent: int
     seconds: float
     p50_ms: float
     p99_ms: float
@@ -53,19 +76,42 @@ def post(url: str, body: str, content_type: str, prefix: str, connections: int, 
 
     Raises Failed when there is no wrk, and when any answer was none of 2xx.
     """
+    before, after = body.split(PLACE)
+    words = {"before": before, "after": after, "content_type": content_type, "prefix": prefix}
+    return _run(_SCRIPT % _quoted(words), url, connections, seconds, folder)
+
+
+def post_each(
+    url: str, bodies: Sequence[str], content_type: str, prefix: str, connections: int, seconds: float, folder: Path
+) -> Load:
+    """Post as `post` does the bodies, which have no line breaks, one after the other, and all of them again and again.
+
+    PLACE becomes the prefix and how often the bodies were all posted before.
+    """
+    file = folder / "bodies"
+    file.write_text("".join(f"{body}\n" for body in bodies), encoding="utf-8")
+    place = PLACE.replace("-", "%-")
+    words = {"content_type": content_type, "prefix": prefix, "place": place, "file": str(file)}
+    return _run(_SCRIPT_OF_MANY % _quoted(words), url, connections, seconds, folder)
+
+
+def _quoted(words: dict[str, str]) -> dict[str, str]:
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in words.items()}
+
+
+def _run(script: str, url: str, connections: int, seconds: float, folder: Path) -> Load:
     program = shutil.which("wrk")
     if program is None:
         raise Failed("wrk is not installed: apt-get install wrk")
-    before, after = body.split(PLACE)
-    words = {"before": before, "after": after, "content_type": content_type, "prefix": prefix}
-    script = folder / "post.lua"
-    script.write_text(_SCRIPT % {name: json.dumps(value, ensure_ascii=False) for name, value in words.items()})
+    file = folder / "post.lua"
+    file.write_text(script, encoding="utf-8")
     command = [program, "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s"]
-    run = subprocess.run([*command, "--script", str(script), url], capture_output=True, text=True, check=False)
+    run = subprocess.run([*command, "--script", str(file), url], capture_output=True, text=True, check=False)
     try:
         told = json.loads(run.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
         raise Failed(f"wrk: {run.stdout} {run.stderr}") from None
     if told["refused"] or told["broken"] or not told["answers"]:
         raise Failed(f"{url}: {told}")
-    return Load(told["answers"], told["microseconds"] / 1e6, told["p50"] / 1000, told["p99"] / 1000)
+    answers, sent = told["answers"], told["sent"]
+    return Load(answers, sent, told["microseconds"] / 1e6, told["p50"] / 1000, told["p99"] / 1000)

@@ -179,7 +179,7 @@ def _fold(cursor: Cursor, touched: Touched) -> None:
     """Fold the touched calls, the rows that held them until now, and the rows that hold them from now on."""
     before = _read_links(cursor, touched)
     rows = touched.keys() | {link.folded_under for link in before.values()}
-    changed = {"call_keys": list(touched), **_span(cursor, rows, touched)}
+    changed = {"call_keys": _array(touched), **_span(cursor, rows, touched)}
     cursor.execute(statement("worker", "link_calls"), changed)
     cursor.execute(statement("worker", "unlink_calls"), changed)
     while True:
@@ -197,7 +197,7 @@ def _fold(cursor: Cursor, touched: Touched) -> None:
 def _span(cursor: Cursor, rows: set[UUID], touched: Touched) -> dict[str, datetime]:
     """Bound the provider_times of all CDRs of these calls, so that only their partitions are read."""
     times = list(chain.from_iterable(touched.values()))
-    known = cursor.execute(statement("worker", "read_call_spans"), {"call_keys": list(rows)}).fetchone() or ()
+    known = cursor.execute(statement("worker", "read_call_spans"), {"call_keys": _array(rows)}).fetchone() or ()
     times.extend(time for time in known if time is not None)
     return {"from": min(times), "to": max(times)}
 
@@ -207,7 +207,7 @@ def _write(
 ) -> None:
     """Write the rows of the roots, and delete those of `rows` that have no CDR any more."""
     ids = {link.original: link.original_call_id for link in links.values()}
-    pairs = {"call_keys": list(roots), "root_keys": list(roots.values())}
+    pairs = {"call_keys": _array(roots), "root_keys": _array(roots.values())}
     cursor.execute(statement("worker", "set_call_roots"), pairs)
     named = {**pairs, "root_ids": [ids.get(root) for root in roots.values()]}
     folded = {row[0] for row in cursor.execute(statement("worker", "fold_calls"), {**named, **span})}
@@ -231,10 +231,15 @@ def find_root(call_key: UUID, links: dict[UUID, Link]) -> UUID:
 
 
 def _read_links(cursor: Cursor, call_keys: Iterable[UUID]) -> dict[UUID, Link]:
-    cursor.execute(statement("worker", "read_call_links"), {"call_keys": list(call_keys)})
+    cursor.execute(statement("worker", "read_call_links"), {"call_keys": _array(call_keys)})
     return {call_key: Link(*columns) for call_key, *columns in cursor}
 
 
 def _read_members(cursor: Cursor, root_keys: Iterable[UUID]) -> set[UUID]:
-    cursor.execute(statement("worker", "read_call_members"), {"root_keys": list(root_keys)})
+    cursor.execute(statement("worker", "read_call_members"), {"root_keys": _array(root_keys)})
     return {row[0] for row in cursor}
+
+
+def _array(keys: Iterable[UUID]) -> str:
+    """Write keys as PostgreSQL does an array, which takes psycopg's list of UUIDs several times as long."""
+    return f"{{{','.join([key.hex for key in keys])}}}"

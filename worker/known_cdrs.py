@@ -31,7 +31,7 @@ class _Standing(NamedTuple):
     only: Delivery
 
 
-def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, loaded_at: datetime) -> None:
+def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, loaded_at: str) -> None:
     """Fold the arrivals that were not counted yet into their rows.
 
     The rows are locked first, in the order of their key, so that what is read next is all there is. Raises NotLoadable
@@ -41,7 +41,8 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
     rows = _lock_rows(cursor, arrivals)
     kept = _read_deliveries(cursor, arrivals)
     counted = _read_counted(cursor, arrivals)
-    changed = []
+    changed: list[tuple[Any, ...]] = []
+    keeping: list[dict[str, Any]] = []
     for arrival in arrivals:
         row, known = rows[arrival.identity], kept.get(arrival.identity)
         already = counted.get(arrival.identity, set()) if known else {_key(row.only)}
@@ -50,11 +51,14 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
             continue
         before = known or [row.only]
         counting = still_counting(in_order([*before, *new]))
-        _keep(cursor, arrival, new if known else [*before, *new], counting)
+        keeping += _kept(arrival, new if known else [*before, *new], counting)
         if known:
             _leave_out(cursor, arrival, known, counting)
-        changed.append(make_row(enrich(counting, knowledge), counting, loaded_at, row.delivery_count + len(new)))
+        key, count = (arrival.identity, arrival.provider_time), row.delivery_count + len(new)
+        changed.append(make_row(enrich(counting, knowledge), key, counting, loaded_at, count))
     if changed:
+        # All together: each call of this by itself would wait for an answer.
+        cursor.executemany(statement("worker", "insert_delivery"), keeping)
         _replace_rows(cursor, changed, knowledge.hooks)
 
 
@@ -97,25 +101,23 @@ def _read_counted(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, set[t
     return counted
 
 
-def _keep(cursor: Cursor, arrival: Arrivals, deliveries: list[Delivery], counting: list[Delivery]) -> None:
+def _kept(arrival: Arrivals, deliveries: list[Delivery], counting: list[Delivery]) -> list[dict[str, Any]]:
+    """Return the deliveries as what `insert_delivery` takes."""
     keys = {_key(delivery) for delivery in counting}
-    cursor.executemany(
-        statement("worker", "insert_delivery"),
-        [
-            {
-                "identity": arrival.identity,
-                "provider_time": arrival.provider_time,
-                "delivery_id": delivery.delivery_id,
-                "delivery_place": delivery.place,
-                "received_at": delivery.received_at,
-                "format": delivery.format,
-                "fields": as_json(delivery.fields),
-                "notes": list(delivery.notes),
-                "superseded": _key(delivery) not in keys,
-            }
-            for delivery in deliveries
-        ],
-    )
+    return [
+        {
+            "identity": arrival.identity,
+            "provider_time": arrival.provider_time,
+            "delivery_id": delivery.delivery_id,
+            "delivery_place": delivery.place,
+            "received_at": delivery.received_at,
+            "format": delivery.format,
+            "fields": as_json(delivery.fields),
+            "notes": list(delivery.notes),
+            "superseded": _key(delivery) not in keys,
+        }
+        for delivery in deliveries
+    ]
 
 
 def _leave_out(cursor: Cursor, arrival: Arrivals, known: list[Delivery], counting: list[Delivery]) -> None:

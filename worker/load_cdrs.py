@@ -23,12 +23,13 @@ from worker.known_cdrs import Arrivals, merge_known
 from worker.learn_extensions import learn, try_learning
 from worker.merge_deliveries import in_order
 from worker.pipeline import Knowledge, NotLoadable, enrich
-from worker.rows import identify, make_row
+from worker.rows import Key, identify, make_row
 
 
 class Record(NamedTuple):
-    """One CDR of a batch: as its first delivery says it, and all its deliveries in the batch, in order."""
+    """One CDR of a batch: its unique key, what its first delivery says, and all its deliveries in the batch, in order."""
 
+    key: Key
     cdr: Cdr
     deliveries: list[Delivery]
 
@@ -42,16 +43,18 @@ class NotLoaded(NamedTuple):
 
 def gather(enriched: Iterable[tuple[Cdr, Delivery]]) -> list[Record]:
     """Put the deliveries of one CDR together; `enriched` pairs each delivery with what it says by itself."""
-    by_identity: dict[tuple[bytes, datetime], list[tuple[Cdr, Delivery]]] = {}
+    by_key: dict[Key, list[tuple[Cdr, Delivery]]] = {}
     for cdr, delivery in enriched:
-        by_identity.setdefault(identify(cdr), []).append((cdr, delivery))
-    return [_record(pairs) for pairs in by_identity.values()]
+        by_key.setdefault(identify(cdr), []).append((cdr, delivery))
+    return [_record(key, pairs) for key, pairs in by_key.items()]
 
 
-def _record(pairs: list[tuple[Cdr, Delivery]]) -> Record:
+def _record(key: Key, pairs: list[tuple[Cdr, Delivery]]) -> Record:
+    if len(pairs) == 1:
+        return Record(key, pairs[0][0], [pairs[0][1]])
     ordered = in_order([delivery for _, delivery in pairs])
     first = next(cdr for cdr, delivery in pairs if delivery is ordered[0])
-    return Record(first, ordered)
+    return Record(key, first, ordered)
 
 
 def load(database: Database, records: list[Record], knowledge: Knowledge) -> NotLoaded:
@@ -101,10 +104,11 @@ def check_database(database: Database, knowledge: Knowledge, time_raw: int | Non
     # A refusal is an answer too: of a rule of the user's that a CDR of no account of theirs breaks.
     with suppress(Permanent, Rejected), database.transaction(IN_DOUBT, keep=False) as cursor:
         for deliveries in ([first, second], [third]):
-            record = Record(enrich(deliveries[:1], knowledge), deliveries)
+            cdr = enrich(deliveries[:1], knowledge)
+            record = Record(identify(cdr), cdr, deliveries)
             _load_together(cursor, [record], knowledge)
             cursor.execute(statement("worker", "clear_incoming"))
-        try_learning(database, record.cdr, knowledge.directory)
+        try_learning(database, cdr, knowledge.directory)
 
 
 def _control_deliveries(time_raw: int | None) -> list[Delivery]:
@@ -144,17 +148,18 @@ def _as_shown(record: Record, knowledge: Knowledge) -> Cdr:
 
 def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) -> None:
     """Insert each CDR by its first delivery, then merge in what is a further delivery of a known one."""
-    loaded_at = datetime.now(UTC)
+    loaded_at = datetime.now(UTC).isoformat()
+    cursor.execute(statement("worker", "look_up_by_key"))
     cursor.execute(statement("worker", "create_incoming"))
     with cursor.copy(statement("worker", "copy_incoming")) as copy:
         for record in records:
-            copy.write_row(make_row(record.cdr, record.deliveries[:1], loaded_at))
+            copy.write_row(make_row(record.cdr, record.key, record.deliveries[:1], loaded_at))
     new = cursor.execute(statement("worker", "insert_new_cdrs"), {"hooks": list(knowledge.hooks) or None}).fetchone()
     known = _seen_before(cursor) if new is None or new[0] < len(records) else set()
     arrivals = [
-        Arrivals(*identify(record.cdr), record.deliveries)
+        Arrivals(*record.key, record.deliveries)
         for record in records
-        if len(record.deliveries) > 1 or (known and identify(record.cdr)[0] in known)
+        if len(record.deliveries) > 1 or record.key[0] in known
     ]
     if arrivals:
         merge_known(cursor, arrivals, knowledge, loaded_at)

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import psycopg
 from fastapi import FastAPI, Request
-from psycopg.types.json import Jsonb
+
+from benchmarks.rivals.simple_table import CREATE, INSERT, columns
 
 app = FastAPI()
 connection = psycopg.connect(os.environ["CDR_DATABASE_URL"], autocommit=True)
-connection.execute("CREATE SCHEMA IF NOT EXISTS rival")
-connection.execute(
-    "CREATE TABLE IF NOT EXISTS rival.cdrs (call_id text, call_type text, status text, caller text, target text, "
-    "time bigint, duration int, payload jsonb)"
-)
+for statement in CREATE:
+    connection.execute(statement)
 
 
 @app.post("/cdr")
 async def receive(request: Request) -> dict[str, str]:
     """Insert one CDR and answer."""
-    cdr: dict[str, Any] = await request.json()
-    connection.execute(
-        "INSERT INTO rival.cdrs VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        [
-            cdr["ivruniqueid"],
-            cdr["type"],
-            cdr["status"],
-            cdr["caller"],
-            cdr["target"],
-            cdr["time"],
-            cdr["duration"],
-            Jsonb(cdr),
-        ],
-    )
+    connection.execute(INSERT, columns(await request.json()))
     return {"err": "0", "errdesc": "OK"}

@@ -5,15 +5,25 @@ WITH members AS (
     SELECT * FROM unnest(%(call_keys)s::uuid[], %(root_keys)s::uuid[], %(root_ids)s::text[])
         AS m (call_key, root_key, root_id)
 ),
+-- A call at a time, which the OFFSET keeps so: PostgreSQL knows late what a partition that grows holds, and would read all
+-- that it has of that time.
+found AS MATERIALIZED (
+    SELECT members.root_key, members.root_id, c.*
+    FROM members
+    CROSS JOIN LATERAL (
+        SELECT * FROM cdr.cdrs AS of_call
+        WHERE of_call.call_key = members.call_key AND of_call.provider_time BETWEEN %(from)s AND %(to)s
+        OFFSET 0
+    ) AS c
+),
 legs AS (
     SELECT
-        members.root_key, members.root_id, c.*,
+        c.*,
         coalesce(
-            t.leg = 1 AND bool_or(t.leg = 2) OVER (PARTITION BY members.root_key, t.leg_family), false
+            t.leg = 1 AND bool_or(t.leg = 2) OVER (PARTITION BY c.root_key, t.leg_family), false
         ) AS superseded,
-        row_number() OVER (PARTITION BY members.root_key ORDER BY c.started_at, t.leg, c.identity) AS place
-    FROM members
-    JOIN cdr.cdrs AS c ON c.call_key = members.call_key AND c.provider_time BETWEEN %(from)s AND %(to)s
+        row_number() OVER (PARTITION BY c.root_key ORDER BY c.started_at, t.leg, c.identity) AS place
+    FROM found AS c
     LEFT JOIN cdr.call_types AS t ON t.call_type = c.call_type
 ),
 folded AS (

@@ -3,11 +3,16 @@ INSERT INTO cdr.call_links AS known (call_key, account, call_id, original_call_k
 SELECT DISTINCT ON (c.call_key)
     c.call_key, c.account, c.call_id,
     cdr.call_key(c.account, c.original_call_id), c.original_call_id, c.call_key
-FROM cdr.cdrs AS c
-WHERE
-    c.call_key = ANY(%(call_keys)s::uuid[])
-    AND c.provider_time BETWEEN %(from)s AND %(to)s
-    AND c.original_call_id <> c.call_id
+FROM unnest(%(call_keys)s::uuid[]) AS touched (call_key)
+CROSS JOIN LATERAL (
+    SELECT * FROM cdr.cdrs AS of_call
+    WHERE
+        of_call.call_key = touched.call_key
+        AND of_call.provider_time BETWEEN %(from)s AND %(to)s
+        AND of_call.original_call_id <> of_call.call_id
+    -- As in fold_calls: a call at a time.
+    OFFSET 0
+) AS c
 ORDER BY c.call_key, c.started_at, c.identity
 ON CONFLICT (call_key) DO UPDATE
 SET original_call_key = excluded.original_call_key, original_call_id = excluded.original_call_id

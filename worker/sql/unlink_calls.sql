@@ -8,4 +8,6 @@ WHERE
             c.call_key = known.call_key
             AND c.provider_time BETWEEN %(from)s AND %(to)s
             AND c.original_call_id <> c.call_id
+        -- As in fold_calls: a call at a time.
+        OFFSET 0
     )
