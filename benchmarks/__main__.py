@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import growth, load, queries, receive, whole_way
+from benchmarks import cost, growth, lag, load, queries, receive, whole_way
 from benchmarks.bench import Bench
 from benchmarks.figures import Part
 from benchmarks.processes import Failed
@@ -31,7 +31,9 @@ PARTS: dict[str, Callable[[Bench], Iterator[Part]]] = {
     "receive": receive.measure,
     "load": load.measure,
     "whole_way": whole_way.measure,
+    "lag": lag.measure,
     "growth": growth.measure,
+    "cost": cost.measure,
     "queries": queries.measure,
 }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import answers, children, finished, process, wait_until
+from cdr.data_folder import DataFolder
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
@@ -92,9 +93,9 @@ class Bench:
             yield Server(url, pid)
 
     @contextlib.contextmanager
-    def worker(self, valkey: Server, postgres: Server, queue: str = "cdrs") -> Iterator[int]:
+    def worker(self, valkey: Server, postgres: Server, queue: str = "cdrs", **env: str) -> Iterator[int]:
         """Run one of our workers, which is ready for its first job."""
-        settings = {"CDR_REDIS_URL": valkey.url, "CDR_DATABASE_URL": postgres.url}
+        settings = {"CDR_REDIS_URL": valkey.url, "CDR_DATABASE_URL": postgres.url, **env}
         with (
             process(["cdr", "worker", queue], settings, self.folder / f"worker-{queue}.log") as pid,
             connect(valkey.url) as redis,
@@ -108,6 +109,14 @@ class Bench:
         settings = {"CDR_REDIS_URL": valkey.url, "CDR_DATABASE_URL": postgres.url}
         with process(["cdr", "scheduler"], settings, self.folder / "scheduler.log") as pid:
             yield pid
+
+    @contextlib.contextmanager
+    def everything(self) -> Iterator[tuple[dict[str, str], int]]:
+        """Run `cdr up` with a data folder of its own; give what `cdr env` shows, and its process id."""
+        data = DataFolder(self.subfolder("up"))
+        with process(["cdr", "up", "--data", str(data.root), "--port", "0"], {}, self.folder / "up.log") as pid:
+            wait_until(lambda: bool(data.addresses()), "the start of cdr up")
+            yield data.addresses(), pid
 
     def subfolder(self, name: str) -> Path:
         """Return the path of a folder that does not exist yet."""

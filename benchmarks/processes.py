@@ -82,6 +82,11 @@ def peak_bytes(pid: int) -> int:
     return 0
 
 
+def proportional_bytes(roots: Iterable[int]) -> int:
+    """Return the memory that processes and all below them hold now; a page that several share counts once among them."""
+    return sum(_proportional_kilobytes(pid) for pid in _with_descendants(roots)) * 1024
+
+
 def children() -> set[int]:
     """Return the processes that this one has started itself and that have not ended."""
     return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == os.getpid()}
@@ -121,6 +126,14 @@ def _ticks(pid: int) -> int:
 def _resident_pages(pid: int) -> int:
     with contextlib.suppress(OSError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return 0
+
+
+def _proportional_kilobytes(pid: int) -> int:
+    # One that may not be looked at raises an error: without it the sum would be too small.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return 0
 
 

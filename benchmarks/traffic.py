@@ -22,11 +22,12 @@ ACCOUNT = "default"
 
 
 class Backlog(NamedTuple):
-    """CDRs that wait: their jobs, how many deliveries these hold, and the identities of the CDRs."""
+    """CDRs that wait: their jobs, how many deliveries these hold, the identities of the CDRs, and the size of the bodies."""
 
     jobs: list[NewJob]
     deliveries: int
     identities: set[bytes]
+    body_bytes: int
 
 
 def simulated(count: int, seed: int, traffic_format: TrafficFormat = "mixed") -> Iterator[Post]:
@@ -35,12 +36,12 @@ def simulated(count: int, seed: int, traffic_format: TrafficFormat = "mixed") ->
     return make_posts(CallFactory(seed, start, calls_an_hour=count / CDRS_A_CALL), seed, traffic_format, count)
 
 
-def backlog(count: int, seed: int, senders: int) -> Backlog:
+def backlog(count: int, seed: int, senders: int, traffic_format: TrafficFormat = "mixed") -> Backlog:
     """Make the jobs that the receiver's own group commit writes of `count` CDRs, with so many senders at a time."""
-    posts = list(simulated(count, seed))
+    posts = list(simulated(count, seed, traffic_format))
     jobs = asyncio.run(_committed(map(_entries, posts), senders))
     identities = {_identity(sent) for post in posts for sent in post.cdrs}
-    return Backlog(jobs, sum(len(post.cdrs) for post in posts), identities)
+    return Backlog(jobs, sum(len(post.cdrs) for post in posts), identities, sum(len(post.body) for post in posts))
 
 
 def _identity(sent: SentCdr) -> bytes:
