@@ -28,6 +28,9 @@ def work_off(
     With `seconds` spend as long on each kind of work, and leave the calls whose fold failed for a time to others. With
     `most_hooks` leave more of these to others too. No kind of work waits for another, whatever becomes of it.
     """
+    # The scheduler comes several times a second, mostly for nothing; whoever has just loaded knows that there is something.
+    if seconds is None and not anything_waits(database):
+        return 0
     at_most = PASS_SECONDS if seconds is None else seconds
     done = 0
     try:
@@ -40,6 +43,12 @@ def work_off(
             if seconds is None:
                 done += fold_held_calls(database, PASS_SECONDS)
     return done
+
+
+def anything_waits(database: Database) -> bool:
+    """Tell whether the outbox holds anything that is to be done, now or later."""
+    with database.transaction() as cursor:
+        return cursor.execute(statement("worker", "anything_waits")).fetchone() is not None
 
 
 def queue_waiting_recordings(database: Database, connection: RedisClient, seconds: float = PASS_SECONDS) -> int:

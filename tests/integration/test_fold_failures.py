@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -16,7 +16,7 @@ from loading import Loader, delivery, execute, leg, select
 from cdr.ports import free_port
 from common.errors import DatabaseUnavailable, QueueUnavailable
 from common.job_queue import RECORDINGS, queue_key
-from common.postgres import Limits
+from common.postgres import Cursor, Database, Limits
 from worker import context, fold_calls, jobs, outbox
 from worker.fold_calls import fold_held_calls, fold_waiting_calls
 from worker.outbox import work_off
@@ -28,6 +28,18 @@ HANG = (
     " IF {condition} THEN PERFORM pg_sleep(60); END IF; RETURN new; END $$;"
     " CREATE TRIGGER hang BEFORE INSERT ON cdr.calls FOR EACH ROW EXECUTE FUNCTION hang()"
 )
+
+
+class Counted(Database):
+    """Counts the transactions that it is asked for."""
+
+    transactions = 0
+
+    @contextmanager
+    def transaction(self, limits: Limits | None = None, *, keep: bool = True) -> Iterator[Cursor]:
+        self.transactions += 1
+        with super().transaction(limits, keep=keep) as cursor:
+            yield cursor
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +106,19 @@ def test_a_locked_table_holds_up_no_load(product: Product) -> None:
         assert context.current().follow_up_due > jobs.time.monotonic() + jobs.LEAVE_TO_SCHEDULER_SECONDS / 2
     work_off(context.current().database, product.redis)
     assert product.count("cdr.calls") == 5
+
+
+def test_a_pass_of_the_scheduler_with_nothing_to_do_is_one_transaction(
+    loader: Loader, database_url: str, redis_url: str
+) -> None:
+    load(loader, 1)
+    with closing(Counted(database_url, "test")) as database, redis.Redis.from_url(redis_url) as connection:
+        assert work_off(database, connection) == 1
+        # A call that cannot be folded waits for a person.
+        execute(database_url, "INSERT INTO cdr.outbox (kind, call_keys, error) VALUES ('calls', '{}', 'refused')")
+        database.transactions = 0
+        assert work_off(database, connection) == 0
+        assert database.transactions == 1
 
 
 def test_a_row_that_somebody_has_locked_holds_up_its_call_only(loader: Loader, database_url: str) -> None:

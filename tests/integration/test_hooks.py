@@ -341,18 +341,18 @@ def test_a_redis_that_cannot_confirm_gets_no_hooks(
 
 
 def test_no_kind_of_work_waits_for_another(hooked: Hooked, monkeypatch: pytest.MonkeyPatch) -> None:
-    left_in_the_outbox(hooked, monkeypatch, "a")
-
     def fail(*_: Any) -> None:
         raise DatabaseUnavailable("made to fail")
 
     with closing(Database(hooked.database_url, "test")) as database:
-        for kind in ("queue_waiting_recordings", "queue_waiting_hooks"):
+        for call_id, kind in (("a", "queue_waiting_recordings"), ("b", "queue_waiting_hooks")):
+            left_in_the_outbox(hooked, monkeypatch, call_id)
             with monkeypatch.context() as patch:
                 patch.setattr(f"worker.outbox.{kind}", fail)
                 with pytest.raises(DatabaseUnavailable):
                     work_off(database, hooked.redis)
-    assert (len(hooked.waiting()), len(select(hooked.database_url, "SELECT FROM cdr.calls"))) == (1, 1)
+    calls = select(hooked.database_url, "SELECT FROM cdr.calls")
+    assert (len(hooked.waiting()), len(hooked.outbox()), len(calls)) == (1, 1, 2)
 
 
 # When a hook fails.
