@@ -66,6 +66,8 @@ def test_the_connection_is_closed_after_the_answer_when_that_is_asked_for(
     receiver: Receiver, version: str, header: str
 ) -> None:
     with connected(receiver) as connection:
+        # Idle, it would be closed after 5 s.
+        connection.settimeout(3)
         connection.sendall(request(cdr("x"), header, version=version))
         reply = received(connection)
     assert reply.endswith(OK)
