@@ -14,6 +14,7 @@ from receiver_on_the_wire import CDR, OK, Receiver, connected, received, receive
 from receiving import SECRET, deliveries, jobs
 
 from cdr.bounded_http import MAX_HEAD_BYTES
+from cdr.ports import free_port
 
 __all__ = ["receiver"]
 
@@ -121,6 +122,30 @@ def test_what_came_whole_before_garbage_has_its_answer(receiver: Receiver, redis
         connection.sendall(request(cdr("x")) + garbage)
         assert replies(connection, 1).startswith(b"HTTP/1.1 200 ")
     assert call_ids(redis_url) == ["x"]
+
+
+class Hasty(Receiver):
+    code = f"import cdr.bounded_http; cdr.bounded_http.HEAD_SECONDS = 1; {Receiver.code}"
+
+
+@pytest.mark.parametrize("first", [(), OFFER], ids=["fast", "careful"])
+def test_a_connection_in_use_outlives_the_deadline_of_a_head_and_a_half_head_does_not(
+    redis_url: str, tmp_path: Path, first: tuple[str, ...]
+) -> None:
+    receiver = Hasty(redis_url, tmp_path / "receiver.log", free_port())
+    try:
+        receiver.wait_until_up()
+        with connected(receiver) as connection:
+            connection.sendall(request(cdr("0"), *first))
+            replies(connection, 1)
+            for number in range(1, 6):
+                time.sleep(0.4)
+                connection.sendall(request(cdr(str(number))))
+                replies(connection, 1)
+            connection.sendall(b"POST /cdr/x HT")
+            assert received(connection) == b""
+    finally:
+        receiver.stop()
 
 
 def send_slowly(connection: socket.socket, piece: bytes, times: int) -> None:
