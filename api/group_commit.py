@@ -122,7 +122,7 @@ class GroupCommit:
             error = failure
         finally:
             for waiting in group:
-                waiting.settle(error)
+                _settle(waiting, error)
         return len(group)
 
     def _take_group(self) -> list[_Waiting]:
@@ -142,7 +142,7 @@ class GroupCommit:
         """End the process when the writer died of a bug: a receiver that stores nothing must not stay up."""
         was_stopping, self._stopping = self._stopping, True
         while self._waiting:
-            self._waiting.popleft().settle(QueueUnavailable("the writer ended"))
+            _settle(self._waiting.popleft(), QueueUnavailable("the writer ended"))
         if task.cancelled() or task.exception() is None:
             return
         _log.critical("the writer of group commits died", exc_info=task.exception())
@@ -161,3 +161,11 @@ def _batches(function: str, verb: str, entries: list[bytes]) -> list[NewJob]:
     encoded = [Raw(entry) for entry in entries]
     batches = [encoded[start : start + MAX_GROUP_CDRS] for start in range(0, len(entries), MAX_GROUP_CDRS)]
     return [NewJob(CDRS, function, (batch,), f"{verb} {len(batch)}") for batch in batches]
+
+
+def _settle(waiting: _Waiting, error: CdrError | None) -> None:
+    try:
+        waiting.settle(error)
+    except Exception:  # noqa: BLE001 - the others of the group must have their answers, and the next group its write
+        # What was stored is stored, and a sender without an answer sends again.
+        _log.exception("an answer could not be given")

@@ -71,6 +71,24 @@ def run(test: Callable[[], Awaitable[Any]]) -> Any:
     return asyncio.run(within())
 
 
+def test_an_answer_that_cannot_be_given_keeps_no_other_from_its_own() -> None:
+    async def scenario() -> tuple[list[object], list[int]]:
+        answers: list[object] = []
+
+        def broken(_error: object) -> None:
+            raise RuntimeError("the connection is gone")
+
+        store = FakeStore()
+        async with committing(store) as commit:
+            commit.submit(post("a"), broken)
+            commit.submit(post("b"), answers.append)
+            await settle()
+            await commit.store(post("c"))
+        return answers, store.sizes()
+
+    assert run(scenario) == ([None], [2, 1])
+
+
 def test_a_lone_post_is_written_at_once() -> None:
     async def scenario() -> list[int]:
         store = FakeStore()
