@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.kept_request import ELSEWHERE, kept_headers
-from common.cdr import find_call_id, fold_name, holds_call_id
+from common.cdr import find_call_id, holds_call_id
 from common.delivery import Delivery, QuarantinedBody
 from common.errors import NotACdr, Rejected
+from common.field_names import fold_name
 from common.wire import BadElement, Element, Fields, Message, decompress, guess_format
 
 encode = msgspec.json.Encoder(decimal_format="number").encode

@@ -1,4 +1,4 @@
-"""The typed record of one CDR, and the only place where the provider's names become ours.
+"""The typed record of one CDR; `common/field_names.py` says which of the provider's names are which attribute.
 
 Attributes of `Cdr` are named like the columns of `cdr.cdrs`. `read_cdr` fills in what the sender said; the stages of
 `worker/pipeline.py` fill in the rest.
@@ -6,58 +6,16 @@ Attributes of `Cdr` are named like the columns of `cdr.cdrs`. `read_cdr` fills i
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from common import field_values as read
 from common.call_codes import call_type_name, disposition_name
 from common.errors import NotACdr
+from common.field_names import RANK, fold_name, our_name, shape_of
 from common.wire.repeats import shown
-
-# The provider's names, folded to lower case letters and digits, and the field of ours that each one is. Where two
-# name one field the first that has a value is taken, in this order.
-_SYNONYMS = {
-    "ivruniqueid": "call_id",
-    "callid": "call_id",
-    "originalivruniqueid": "original_call_id",
-    "type": "call_type",
-    "status": "disposition",
-    "direction": "direction",
-    "isanswer": "is_answered",
-    "time": "time_raw",
-    "duration": "duration_seconds",
-    "actualcallduration": "actual_talk_seconds",
-    "dialtime": "dial_seconds",
-    "actualcalldialtime": "actual_ring_seconds",
-    "secondswaitinginqueue": "queue_wait_seconds",
-    "caller": "caller_number",
-    "callerphone": "caller_number",
-    "target": "called_party",
-    "did": "did_number",
-    "queueid": "acd_queue_id",
-    "queuename": "acd_queue_name",
-    "callerextension": "caller_extension_code",
-    "callerextensionname": "caller_extension_name",
-    "targetextension": "answering_extension_code",
-    "targetextensionname": "answering_extension_name",
-    "representativecode": "agent_code",
-    "representativename": "agent_name",
-    "callercountry": "caller_country_sent",
-    "targetcountry": "called_country_sent",
-    "price": "price_agorot",
-    "record": "recording_url",
-    "ivr": "ivr_path",
-    "aidata": "ai",
-}
-_LONGEST_CACHED_NAME = 64
-# Room for any way to spell a field of ours; what is longer is none, and not worth folding.
-_LONGEST_NAME = 256
-_NO_LETTERS_OR_DIGITS = re.compile(r"[\W_]+")
-_RANK = {folded: rank for rank, folded in enumerate(_SYNONYMS)}
 
 _READERS: dict[str, read.Reader] = {
     "call_id": read.call_id,
@@ -140,24 +98,6 @@ class Cdr:
     shown_names: tuple[tuple[str, str], ...] = ()
 
 
-def fold_name(name: str) -> str:
-    """Reduce a field's name to lower case letters and digits: `IVR_UNIQUE_ID` and `ivrunique-id` are one."""
-    # A sender's names are few and short; the cache must not hold on to one of megabytes.
-    return _folded(name) if len(name) <= _LONGEST_CACHED_NAME else _fold(name)
-
-
-def _fold(name: str) -> str:
-    return _NO_LETTERS_OR_DIGITS.sub("", name.lower())
-
-
-_folded = lru_cache(maxsize=4096)(_fold)
-
-
-def our_name(name: str) -> str | None:
-    """Return our field for the provider's, in any spelling; None for one that only the payload keeps."""
-    return _SYNONYMS.get(fold_name(name)) if len(name) <= _LONGEST_NAME else None
-
-
 def sends_call_id(fields: dict[str, Any]) -> bool:
     """Tell whether the fields hold something for a call's id, be it usable or not."""
     return not read.is_empty(fields.get(_gather(fields).get("call_id", "")))
@@ -216,13 +156,15 @@ def is_usable(name: str, value: Any) -> bool:
 
 def _gather(fields: dict[str, Any]) -> dict[str, str]:
     """Pick for each field of ours the name whose value counts, by the order of the synonyms."""
-    names: dict[str, str] = {}
-    for name, value in fields.items():
-        ours = our_name(name)
-        if ours is None or (ours in names and not _counts_more(name, value, names[ours], fields[names[ours]])):
-            continue
-        names[ours] = name
-    return names
+    return {ours: names[0] if len(names) == 1 else _best(names, fields) for ours, names in shape_of(fields).names}
+
+
+def _best(names: tuple[str, ...], fields: dict[str, Any]) -> str:
+    best = names[0]
+    for name in names[1:]:
+        if _counts_more(name, fields[name], best, fields[best]):
+            best = name
+    return best
 
 
 def _note_other_spellings(cdr: Cdr, fields: dict[str, Any]) -> None:
@@ -230,7 +172,7 @@ def _note_other_spellings(cdr: Cdr, fields: dict[str, Any]) -> None:
 
     A synonym, such as CallID beside ivruniqueid, is a field of its own, and the provider sends both.
     """
-    if len({fold_name(name) for name in fields}) == len(fields):
+    if shape_of(fields).is_plain:
         return
     for name, value in fields.items():
         used = cdr.sent_names.get(our_name(name) or "", name)
@@ -248,18 +190,18 @@ def _counts_more(name: str, value: Any, than_name: str, than_value: Any) -> bool
     usable, than_usable = is_usable(name, value), is_usable(than_name, than_value)
     if usable != than_usable:
         return usable
-    return (_RANK[fold_name(name)], name) < (_RANK[fold_name(than_name)], than_name)
+    return (RANK[fold_name(name)], name) < (RANK[fold_name(than_name)], than_name)
 
 
 def _read_custom(cdr: Cdr) -> None:
     """Merge the custom data, which comes as CustomData, CUSTOM_DATA and flat `var_*` fields, in the names' order."""
+    shape = shape_of(cdr.payload)
     merged: dict[str, Any] = {}
-    for name in sorted(cdr.payload):
-        if fold_name(name) == "customdata":
-            value, problem = read.json_object(cdr.payload[name])
-            merged.update(value or {})
-            if problem is not None:
-                line = f"{name}: {problem}"
-                cdr.problems[line] = line
-    merged.update((name, cdr.payload[name]) for name in sorted(cdr.payload) if name[:4].lower() == "var_")
+    for name in shape.custom:
+        value, problem = read.json_object(cdr.payload[name])
+        merged.update(value or {})
+        if problem is not None:
+            line = f"{name}: {problem}"
+            cdr.problems[line] = line
+    merged.update((name, cdr.payload[name]) for name in shape.variables)
     cdr.custom = merged or None

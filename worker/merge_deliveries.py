@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from common.cdr import fold_name, is_usable
+from common.cdr import is_usable
 from common.delivery import Delivery
+from common.field_names import fold_name
 from common.field_values import is_empty
 
 

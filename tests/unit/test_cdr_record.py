@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_field_values import ANY_VALUE, one_line
 
-from common.cdr import Cdr, find_call_id, fold_name, is_usable, our_name, read_cdr, sends_call_id
+from common.cdr import Cdr, find_call_id, is_usable, read_cdr, sends_call_id
 from common.errors import NotACdr
+from common.field_names import fold_name, our_name
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ID = "201809131615530APIAPI-APIAac40c3d53"
@@ -306,11 +307,26 @@ def test_a_name_longer_than_any_spelling_is_no_field_of_ours() -> None:
 
 
 def test_a_huge_name_is_folded_and_not_remembered() -> None:
-    from common.cdr import _folded
+    from common.field_names import _folded
 
     before = _folded.cache_info().currsize
     assert fold_name("Var_" * 100_000) == "var" * 100_000
     assert _folded.cache_info().currsize == before
+
+
+def test_a_huge_set_of_names_is_read_and_not_remembered() -> None:
+    from common.field_names import _known_shape
+
+    before = _known_shape.cache_info().currsize
+    fields = {"ivruniqueid": "c", **{f"var_{number}": number for number in range(1000)}}
+    assert read_cdr("acme", NOW, fields, fields).custom == {f"var_{number}": number for number in range(1000)}
+    assert _known_shape.cache_info().currsize == before
+
+
+def test_what_one_set_of_names_means_is_not_what_its_values_are() -> None:
+    first = read_cdr("acme", NOW, fields := {"ivruniqueid": "", "CallID": "c", "var_x": 1}, fields)
+    second = read_cdr("acme", NOW, fields := {"ivruniqueid": "d", "CallID": "e", "var_x": 2}, fields)
+    assert (first.call_id, second.call_id, first.custom, second.custom) == ("c", "d", {"var_x": 1}, {"var_x": 2})
 
 
 def test_a_refused_caller_does_not_hide_the_caller_phone() -> None:
