@@ -51,7 +51,7 @@ def is_kept(count: float, known: float) -> bool:
 
 
 def usual_posts(count: int) -> list[Post]:
-    posts = (post for post in posts_of(SimulateOptions(count=10 * count, format="json", seed=3)))
+    posts = posts_of(SimulateOptions(count=10 * count, format="json", seed=3))
     return [post for post in posts if len(post.cdrs) == 1 and not post.body.startswith(b"[")][:count]
 
 
