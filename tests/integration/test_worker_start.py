@@ -39,6 +39,7 @@ NOT_NEEDED = {
     "phonenumbers.timezone",
     "phonenumbers.tzdata",
     "prometheus_client",
+    "rich",
     "starlette",
     "tinytag",
     "urllib3",
