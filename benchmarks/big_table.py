@@ -17,21 +17,12 @@ from uuid import UUID
 
 import psycopg
 
-from benchmarks.backlog import (
-    ACCOUNT,
-    check_rows,
-    connected,
-    groups,
-    identities,
-    jobs_of,
-    one,
-    put,
-    simulated,
-    wait_until_loaded,
-)
+from benchmarks.backlog import groups, jobs_of, put
 from benchmarks.bench import Bench, Server
 from benchmarks.copies import TABLES, WINDOW_DAYS, add_copy, columns_of, keep_seed, without_indexes
+from benchmarks.loaded import check_rows, connected, identities, one, wait_until_loaded
 from benchmarks.processes import Failed
+from benchmarks.traffic import ACCOUNT, simulated_deliveries
 from common.delivery import Delivery, QuarantinedBody
 from common.errors import Unreadable
 from common.job_queue import JobSerializer
@@ -115,7 +106,7 @@ def _make(bench: Bench, server: Server) -> None:
 
 
 def _load_seed(bench: Bench, server: Server, connection: psycopg.Connection[Any], count: int) -> None:
-    deliveries = list(simulated(count, seed=1, first=newest(), seconds=WINDOW_DAYS * 86400.0))
+    deliveries = list(simulated_deliveries(count, seed=1, first=newest(), seconds=WINDOW_DAYS * 86400.0))
     with bench.valkey() as valkey, connect(valkey.url) as redis, bench.worker(valkey, server):
         put(redis, jobs_of(deliveries))
         wait_until_loaded(redis, connection.cursor())
@@ -150,7 +141,7 @@ def _keep_bodies(server: Server, count: int) -> None:
             {},
             JobSerializer.dumps(each.fields)[:-1],
         )
-        for each in simulated(count, 4, newest(), WINDOW_DAYS * 86400.0)
+        for each in simulated_deliveries(count, 4, newest(), WINDOW_DAYS * 86400.0)
     ]
     database = Database(server.url, "benchmark")
     for group in groups(bodies, 1000):

@@ -14,13 +14,13 @@ from typing import Any, LiteralString
 import psycopg
 
 from api.group_commit import MAX_GROUP_CDRS
-from benchmarks.backlog import put
+from benchmarks.backlog import Backlog, backlog, put
 from benchmarks.bench import Bench, Server
 from benchmarks.figures import Goal, Part, Sample, interleaved
 from benchmarks.paced import post_paced
 from benchmarks.processes import Failed, cpu_seconds, proportional_bytes, resident_bytes, wait_until
 from benchmarks.receive import JSON_BYTES, XMLRPC_BYTES, realistic
-from benchmarks.traffic import Backlog, backlog, simulated
+from benchmarks.traffic import simulated_posts
 from benchmarks.wrk import post
 from cdr.simulate.traffic import Post
 from common.redis_client import connect
@@ -171,7 +171,7 @@ def _idle(bench: Bench, number: int) -> Sample:
 
 
 def _load_some(addresses: dict[str, str], number: int) -> None:
-    posts = list(simulated(POSTED_BEFORE, 200 + number))
+    posts = list(simulated_posts(POSTED_BEFORE, 200 + number))
     call_ids = sorted({cdr.call_id for each in posts for cdr in each.cdrs})
     seen: LiteralString = "SELECT count(DISTINCT call_id) FROM cdr.cdrs WHERE call_id = ANY(%s)"
     post_paced(addresses["CDR_RECEIVER_URL"], posts, 100, lambda _post: None)

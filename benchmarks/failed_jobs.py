@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import chain
 
-from benchmarks.backlog import groups, simulated
+from benchmarks.backlog import groups
+from benchmarks.traffic import simulated_deliveries
 from common.failed_index import index_key
 from common.failed_jobs import Failure
 from common.job_queue import CDRS, LOAD_CDRS, JobSerializer, NewJob, failed_key, job_key
@@ -19,7 +20,7 @@ def fail_jobs(redis: RedisClient, count: int) -> str:
     """Make `count` failed jobs over two days and return the call id of the one in the middle."""
     now = datetime.now(UTC).timestamp()
     call_id = ""
-    for group in groups(enumerate(simulated(count, 3, datetime.now(UTC), _HOURS * 3600.0)), 500):
+    for group in groups(enumerate(simulated_deliveries(count, 3, datetime.now(UTC), _HOURS * 3600.0)), 500):
         with redis.pipeline(transaction=True) as pipeline:
             for number, delivery in group:
                 failed_at = now - _HOURS * 3600 * (1 - number / count)

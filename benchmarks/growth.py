@@ -11,21 +11,14 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 
-from benchmarks.backlog import (
-    check_rows,
-    connected,
-    identities,
-    jobs_of,
-    put,
-    queued_call_ids,
-    simulated,
-    wait_until_loaded,
-)
+from benchmarks.backlog import jobs_of, put, queued_call_ids
 from benchmarks.bench import Bench, Server
 from benchmarks.big_table import big_table
 from benchmarks.figures import Goal, Part, Sample, Samples, interleaved
+from benchmarks.loaded import check_rows, connected, identities, wait_until_loaded
 from benchmarks.processes import Failed, cpu_seconds, resident_bytes, wait_until
 from benchmarks.receive import JSON_BYTES, realistic
+from benchmarks.traffic import simulated_deliveries
 from benchmarks.wrk import post
 from cdr.simulate.traffic import Post
 from common.job_queue import CDRS, queue_key
@@ -90,7 +83,7 @@ def _load_round(
 ) -> Sample:
     """Let a worker load CDRs of just now, and see that each is a row."""
     count = _count(bench, LOADED_A_ROUND)
-    deliveries = list(simulated(count, 1000 + number, datetime.now(UTC), count / _CDRS_A_SECOND))
+    deliveries = list(simulated_deliveries(count, 1000 + number, datetime.now(UTC), count / _CDRS_A_SECOND))
     jobs = list(jobs_of(deliveries))
     with connected(postgres) as connection, connect(valkey.url) as redis:
         if emptied:
@@ -136,7 +129,7 @@ def _let_wait(bench: Bench, redis: RedisClient, count: int) -> int:
     """Queue so many CDRs, wait until Redis has rewritten its file if it does, and return how many jobs there are."""
     if count:
         bench.tell(f"queueing {count:,} CDRs")
-        put(redis, jobs_of(simulated(count, 2, datetime.now(UTC), count / _CDRS_A_SECOND)))
+        put(redis, jobs_of(simulated_deliveries(count, 2, datetime.now(UTC), count / _CDRS_A_SECOND)))
     wait_until(lambda: not redis.info("persistence")["aof_rewrite_in_progress"], "the rewrite of Redis's file", 600)
     jobs: int = redis.llen(queue_key(CDRS))
     return jobs

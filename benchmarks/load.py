@@ -18,12 +18,12 @@ import msgspec
 import psycopg
 from rq import Queue
 
-from benchmarks.backlog import put
+from benchmarks.backlog import Backlog, backlog, put
 from benchmarks.bench import Bench, Server, is_at_work
 from benchmarks.figures import Goal, Part, Sample, interleaved
 from benchmarks.processes import Failed, cpu_seconds, finished, process, wait_until
 from benchmarks.rivals import simple_table
-from benchmarks.traffic import Backlog, backlog, simulated
+from benchmarks.traffic import simulated_posts
 from common.delivery import Delivery
 from common.job_queue import CDRS, COUNTERS_KEY, JobSerializer, NewJob, intermediate_key, queue_key
 from common.queue_format import lease_key
@@ -130,7 +130,9 @@ class _Run:
     def textbook(self, number: int) -> Sample:
         """Load some with a stock worker."""
         self._empty()
-        posts = list(simulated(max(20, round(TEXTBOOK_WAITING * min(1.0, self._bench.scale))), 100 + number, "json"))
+        posts = list(
+            simulated_posts(max(20, round(TEXTBOOK_WAITING * min(1.0, self._bench.scale))), 100 + number, "json")
+        )
         queue = Queue(TEXTBOOK_QUEUE, connection=self._redis, serializer=_Pickle)
         for post in posts:
             queue.enqueue("benchmarks.rivals.textbook_job.insert", json.loads(post.body))

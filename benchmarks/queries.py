@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import psycopg
 
 from benchmarks import commands
-from benchmarks.backlog import connected, one
 from benchmarks.bench import Bench, Server
 from benchmarks.big_table import BigTable, big_table
 from benchmarks.failed_jobs import fail_jobs
 from benchmarks.figures import Goal, Part, Sample, interleaved
+from benchmarks.loaded import connected, one
 from benchmarks.plans import Query, judge, seconds_of, shown
 from common.postgres import statement
 from common.redis_client import connect

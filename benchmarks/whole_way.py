@@ -18,7 +18,7 @@ import psycopg
 from benchmarks.bench import Bench, Server
 from benchmarks.figures import Goal, Part, Sample, interleaved
 from benchmarks.processes import Failed, cpu_seconds, wait_until
-from benchmarks.traffic import simulated
+from benchmarks.traffic import simulated_posts
 from benchmarks.wrk import PLACE, Load, post_each
 from common.job_queue import CDRS, intermediate_key, queue_key
 from common.queue_format import lease_key
@@ -103,7 +103,7 @@ def _measure(bench: Bench, bodies: list[str], contender: _Contender, number: int
 
 def _bodies() -> list[str]:
     """Make posts of simulated CDRs with PLACE at the end of each call id, so that its date stays."""
-    return [_with_place(json.loads(post.body)) for post in simulated(BODIES, 1, "json")]
+    return [_with_place(json.loads(post.body)) for post in simulated_posts(BODIES, 1, "json")]
 
 
 def _with_place(fields: dict[str, Any]) -> str:
