@@ -94,8 +94,13 @@ class Bench:
 
     @contextlib.contextmanager
     def worker(self, valkey: Server, postgres: Server, queue: str = "cdrs", **env: str) -> Iterator[int]:
-        """Run one of our workers, which is ready for its first job."""
-        settings = {"CDR_REDIS_URL": valkey.url, "CDR_DATABASE_URL": postgres.url, **env}
+        """Run one of our workers, which is ready for its first job; a recorder has a folder to store in."""
+        settings = {
+            "CDR_REDIS_URL": valkey.url,
+            "CDR_DATABASE_URL": postgres.url,
+            "CDR_RECORDINGS_URL": (self.folder / "recordings").as_uri(),
+            **env,
+        }
         with (
             process(["cdr", "worker", queue], settings, self.folder / f"worker-{queue}.log") as pid,
             connect(valkey.url) as redis,

@@ -25,11 +25,19 @@ class Failed(Exception):
 
 @contextlib.contextmanager
 def process(arguments: Iterable[str], env: Mapping[str, str], log: Path) -> Iterator[int]:
-    """Run `python -m ...` for the length of a with-block, which is given its process id."""
+    """Run `python -m ...` for the length of a with-block, which is given its process id.
+
+    When what is measured fails and the process has ended meanwhile, its end is told as the reason.
+    """
+    command = _command(arguments)
     with log.open("ab") as output:
-        started = subprocess.Popen(_command(arguments), cwd=ROOT, env=environment(env), stdout=output, stderr=output)
+        started = subprocess.Popen(command, cwd=ROOT, env=environment(env), stdout=output, stderr=output)
     try:
         yield started.pid
+    except Failed as error:
+        if (code := started.poll()) is not None:
+            raise Failed(f"{' '.join(command[3:])} ended with {code}: {log.read_text()[-2000:]}") from error
+        raise
     finally:
         started.terminate()
         started.wait(STOP_SECONDS)
