@@ -144,9 +144,10 @@ class _Plan:
         prefix = self._trunk_prefix.match(national) if self._trunk_prefix else None
         if prefix is None:
             return national
+        stripped = national[prefix.end() :]
         # Where the last group has nothing there is nothing to put in place.
-        replacement = self._trunk_replacement if self._trunk_replacement and prefix[prefix.re.groups] else ""
-        stripped = prefix.expand(replacement) + national[prefix.end() :]
+        if self._trunk_replacement and prefix[prefix.re.groups]:
+            stripped = prefix.expand(self._trunk_replacement) + stripped
         # A number may begin like the prefix by chance.
         return national if not self.fits(stripped) and self.fits(national) else stripped
 
@@ -155,10 +156,11 @@ class _Plan:
         kinds = self._kinds.get(len(national))
         if not kinds or not self.fits(national):
             return None
-        fitting = [kind for fits, kind in kinds if fits(national)]
-        if fitting == ["fixed", "mobile"]:
-            return "unknown"
-        return fitting[0] if fitting else None
+        for fits, kind in kinds:
+            if fits(national):
+                is_both = kind == "fixed" and kinds[-1][1] == "mobile" and kinds[-1][0](national)
+                return "unknown" if is_both else kind
+        return None
 
     @cached_property
     def _kinds(self) -> dict[int, list[tuple[_Fits, str]]]:

@@ -67,6 +67,8 @@ def describe_number(sent: str | None, region: str) -> PhoneNumber:
 
 @lru_cache(maxsize=65_536)
 def _describe(text: str, region: str) -> PhoneNumber:
+    if _DIALED.fullmatch(text):
+        return _describe_digits(text, region)
     text = _CUT.split(_in_ascii_digits(text), maxsplit=1)[0].strip()
     if not text:
         return _NOTHING
@@ -101,8 +103,10 @@ def _describe_dialed(dialed: str, region: str) -> PhoneNumber:
         if not ended:
             return _SHORT_CODE if any(map(str.isdigit, dialed)) else _UNKNOWN
         dialed = ended[1]
-    if not _DIALED.fullmatch(dialed):
-        return _UNKNOWN
+    return _describe_digits(dialed, region) if _DIALED.fullmatch(dialed) else _UNKNOWN
+
+
+def _describe_digits(dialed: str, region: str) -> PhoneNumber:
     digits = dialed.lstrip("+").removeprefix("00")
     if digits == _ANONYMOUS_IN_DIGITS:
         return _HIDDEN
