@@ -27,14 +27,12 @@ class Read(NamedTuple):
     kind: str | None
     is_possible: bool
     is_as_long_as_a_mobile: bool
-    is_short_code: bool
 
 
 def read_by_library(dialed: str, region: str | None) -> Read | None:
     """Read digits, behind a plus where `region` is None; None where the library refuses them."""
-    try:
-        number = phonenumbers.parse(dialed, region)
-    except phonenumbers.NumberParseException:
+    number = _parse(dialed, region)
+    if number is None:
         return None
     located = phonenumbers.region_code_for_number(number)
     reason = phonenumbers.is_possible_number_with_reason(number)
@@ -45,5 +43,17 @@ def read_by_library(dialed: str, region: str | None) -> Read | None:
         kind=KINDS.get(phonenumbers.number_type(number), "unknown"),
         is_possible=reason == phonenumbers.ValidationResult.IS_POSSIBLE,
         is_as_long_as_a_mobile=phonenumbers.is_possible_number_for_type(number, PhoneNumberType.MOBILE),
-        is_short_code=region is not None and phonenumbers.is_valid_short_number_for_region(number, region),
     )
+
+
+def is_short_by_library(dialed: str, region: str) -> bool:
+    """Tell whether digits are one of a region's codes of a few digits."""
+    number = _parse(dialed, region)
+    return number is not None and phonenumbers.is_valid_short_number_for_region(number, region)
+
+
+def _parse(dialed: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(dialed, region)
+    except phonenumbers.NumberParseException:
+        return None

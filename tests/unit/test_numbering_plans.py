@@ -6,7 +6,7 @@ import phonenumbers
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numbers_by_library import Read, read_by_library
+from numbers_by_library import Read, is_short_by_library, read_by_library
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from worker.numbering_plans import Number, is_short_code, read_international, read_national
@@ -18,10 +18,12 @@ TYPES = sorted(PhoneNumberType.values())
 # Around the lengths at which the library thinks otherwise of a number, and some more.
 TAILS = st.text("0123456789", max_size=19)
 # National and international prefixes of many countries; of carriers; and the beginnings of numbers that look like them.
-PREFIXES = st.sampled_from(["", "0", "00", "1", "8", "011", "012", "0015", "810", "90", "180020", "15", "9", "06", "10"])
+PREFIXES = st.sampled_from(
+    ["", "0", "00", "1", "8", "011", "012", "0015", "810", "90", "180020", "15", "9", "06", "10"]
+)
 
 
-def ours(number: Number | None, dialed: str, region: str | None) -> Read | None:
+def ours(number: Number | None) -> Read | None:
     if number is None:
         return None
     located, kind = number.locate()
@@ -32,14 +34,13 @@ def ours(number: Number | None, dialed: str, region: str | None) -> Read | None:
         kind=kind,
         is_possible=number.is_possible,
         is_as_long_as_a_mobile=number.is_as_long_as_a_mobile,
-        is_short_code=region is not None and is_short_code(dialed, region),
     )
 
 
 def assert_read_alike(digits: str, region: str) -> None:
-    assert ours(read_national(digits, region), digits, region) == read_by_library(digits, region), (digits, region)
-    abroad = ours(read_international(digits), digits, None)
-    assert abroad == read_by_library(f"+{digits}", None), digits
+    assert ours(read_national(digits, region)) == read_by_library(digits, region), (digits, region)
+    assert ours(read_international(digits)) == read_by_library(f"+{digits}", None), digits
+    assert is_short_code(digits, region) == is_short_by_library(digits, region), (digits, region)
 
 
 def variants(number: phonenumbers.PhoneNumber) -> set[str]:
@@ -58,7 +59,6 @@ def test_numbers_of_each_kind_are_read_alike_at_home_and_abroad(region: str) -> 
         if number := phonenumbers.example_number_for_type(region, number_type):
             for dialed in variants(number):
                 assert_read_alike(dialed, region)
-                assert_read_alike(dialed, "IL")
 
 
 @pytest.mark.parametrize("calling_code", NO_REGIONS)
@@ -69,13 +69,14 @@ def test_numbers_of_no_region_are_read_alike(calling_code: int) -> None:
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_short_codes_are_told_alike(region: str) -> None:
-    for code in map(str, [*range(200), *range(900, 1000), *range(10_000, 100_000, 1771), *range(100_000, 1_000_000, 17_713)]):
-        number = read_by_library(code, region)
-        assert is_short_code(code, region) == bool(number and number.is_short_code), code
+    for code in map(
+        str, [*range(100, 1000, 9), 112, 911, *range(1000, 10_000, 311), *range(10_000, 1_000_000, 33_331)]
+    ):
+        assert is_short_code(code, region) == is_short_by_library(code, region), code
 
 
 @given(st.sampled_from(REGIONS), PREFIXES, TAILS)
-@settings(max_examples=2_000)
+@settings(max_examples=500)
 # Numbers with digits that are replaced, and not only dropped, when dialed at home.
 @example("AR", "0", "111523456789")
 @example("BR", "0", "151121961234")
@@ -90,7 +91,7 @@ def test_any_digits_are_read_alike(region: str, prefix: str, tail: str) -> None:
 
 
 @given(st.sampled_from(CALLING_CODES), st.sampled_from(REGIONS), PREFIXES, TAILS)
-@settings(max_examples=2_000)
+@settings(max_examples=500)
 def test_any_digits_behind_a_calling_code_are_read_alike(code: int, region: str, prefix: str, tail: str) -> None:
     assert_read_alike(f"{code}{prefix}{tail}", region)
     assert_read_alike(f"{prefix}{code}{tail}", region)
