@@ -146,7 +146,7 @@ class _Plan:
             return national
         stripped = national[prefix.end() :]
         # Where the last group has nothing there is nothing to put in place.
-        if self._trunk_replacement and prefix[prefix.re.groups]:
+        if self._trunk_replacement and prefix[prefix.re.groups] is not None:
             stripped = prefix.expand(self._trunk_replacement) + stripped
         # A number may begin like the prefix by chance.
         return national if not self.fits(stripped) and self.fits(national) else stripped
@@ -158,6 +158,7 @@ class _Plan:
             return None
         for fits, kind in kinds:
             if fits(national):
+                # Mobile numbers come last.
                 is_both = kind == "fixed" and kinds[-1][1] == "mobile" and kinds[-1][0](national)
                 return "unknown" if is_both else kind
         return None
