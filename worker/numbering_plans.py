@@ -69,8 +69,6 @@ def is_known_region(region: str) -> bool:
 
 def read_international(digits: str) -> Number | None:
     """Read ASCII digits that begin with a calling code; None where they do not, or are too few or too many."""
-    if len(digits) <= _SHORTEST_NATIONAL:
-        return None
     for length in range(1, _LONGEST_CALLING_CODE + 1):
         if digits[:length] in _REGIONS:
             return _number(_main_plan(digits[:length]), digits[length:])
@@ -83,7 +81,7 @@ def read_national(digits: str, region: str) -> Number | None:
     The region's own calling code may stand before a number at home. None where the region is not known, or the digits
     are too few or too many.
     """
-    if len(digits) < _SHORTEST_NATIONAL or not is_known_region(region):
+    if not is_known_region(region):
         return None
     home = _plan_of(region)
     abroad = home.international_prefix.match(digits) if home.international_prefix else None
