@@ -86,6 +86,8 @@ def test_short_codes_are_told_alike(region: str) -> None:
 @example("IL", "", "972505551234")
 @example("US", "", "12025550123")
 @example("IM", "", "447624123456")
+# Behind the calling code the plan of its main region holds, and that of Australia knows 1831.
+@example("CC", "", "611831412345678")
 def test_any_digits_are_read_alike(region: str, prefix: str, tail: str) -> None:
     assert_read_alike(prefix + tail, region)
 
