@@ -11,7 +11,7 @@ from cdr.printing import print_list
 from common.environment import problem_with
 from common.postgres import statement
 from common.settings import AccountDefaults, is_account
-from worker.phone_numbers import is_known_region
+from worker.numbering_plans import is_known_region
 
 _COLUMNS = ("account", "time zone", "time rule", "fallback", "region", "duration includes wait")
 

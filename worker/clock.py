@@ -77,5 +77,6 @@ def _date_in_id(call_id: str) -> datetime | None:
 
 
 def _local_to_utc(wall_clock: datetime, zone: str) -> datetime:
-    # With fold 0 an hour that comes twice is its first, and an hour that never was has the offset before it.
-    return wall_clock.replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC)
+    # A zone looks at the fields alone. With fold 0, which a wall clock has as it comes, an hour that comes twice is its
+    # first, and an hour that never was has the offset before it.
+    return wall_clock - (ZoneInfo(zone).utcoffset(wall_clock) or timedelta())

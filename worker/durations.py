@@ -12,7 +12,7 @@ def set_durations(cdr: Cdr, duration_includes_wait: bool) -> None:
     The actual durations win where they are sent. `duration` is conversation only in the specification; where an
     account's provider counts the wait in an ACD queue too, `duration_includes_wait` takes it off again.
     """
-    cdr.ring_seconds = _first(cdr.actual_ring_seconds, cdr.dial_seconds)
+    cdr.ring_seconds = cdr.dial_seconds if cdr.actual_ring_seconds is None else cdr.actual_ring_seconds
     if cdr.actual_talk_seconds is not None:
         cdr.talk_seconds = cdr.actual_talk_seconds
     elif cdr.duration_seconds is not None and duration_includes_wait and cdr.queue_wait_seconds and _queued(cdr):
@@ -26,7 +26,3 @@ def _queued(cdr: Cdr) -> bool:
         return True
     call_type = known_call_type(cdr.call_type)
     return call_type is not None and call_type.is_queue
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)

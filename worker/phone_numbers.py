@@ -1,8 +1,4 @@
-"""What a caller or target field holds: an E.164 number with its country and kind, an extension, a short code.
-
-The only owner of `phonenumbers`, of which the core alone is used: its geocoder and carrier tables take
-seconds and hundreds of megabytes to import. Its metadata is read region by region, when first needed.
-"""
+"""What a caller or target field holds: an E.164 number with its country and kind, an extension, a short code."""
 
 from __future__ import annotations
 
@@ -11,8 +7,7 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-import phonenumbers
-from phonenumbers import PhoneNumberType, ValidationResult
+from worker.numbering_plans import Number, is_short_code, read_international, read_national
 
 
 class PhoneNumber(NamedTuple):
@@ -35,15 +30,6 @@ _HIDDEN = PhoneNumber(None, None, "hidden")
 _EXTENSION = PhoneNumber(None, None, "extension")
 _SHORT_CODE = PhoneNumber(None, None, "short_code")
 
-_KINDS = {
-    PhoneNumberType.MOBILE: "mobile",
-    PhoneNumberType.FIXED_LINE: "fixed",
-    PhoneNumberType.VOIP: "voip",
-    PhoneNumberType.TOLL_FREE: "toll_free",
-    PhoneNumberType.SHARED_COST: "shared_cost",
-    PhoneNumberType.PREMIUM_RATE: "premium",
-}
-
 # What networks, switches and phones write in place of a number, letters only; the Hebrew words say hidden, blocked,
 # concealed, private, anonymous, not identified, not known and not available (of a number or a call), without a
 # number and without identification.
@@ -57,7 +43,7 @@ _ANONYMOUS_IN_DIGITS = "266696687"
 
 # Of these codes others than the main country have a few ranges, all of them known: what is not valid is none of theirs.
 # Under +1 Canada is no smaller part than the United States.
-_MAIN_COUNTRIES = {39: "IT", 44: "GB", 61: "AU"}
+_MAIN_COUNTRIES = {"39": "IT", "44": "GB", "61": "AU"}
 
 _LONGEST_TEXT = 64
 _LONGEST_SHORT_CODE = 6
@@ -67,12 +53,7 @@ _NOT_DIALED = re.compile(r"[^0-9+*#]")
 _DIALED = re.compile(r"\+*[0-9]+")
 # Some phones end what was dialed with the key #; what was keyed in after it is an extension.
 _ENDED = re.compile(r"(\+*[0-9]+)#+[0-9]*")
-_E164 = re.compile(r"\+[1-9][0-9]{4,14}")
-
-
-def is_known_region(region: str) -> bool:
-    """Tell whether an ISO 3166 code names a region with a numbering plan."""
-    return region in phonenumbers.SUPPORTED_REGIONS
+_E164_LENGTHS = range(5, 16)
 
 
 def describe_number(sent: str | None, region: str) -> PhoneNumber:
@@ -86,6 +67,8 @@ def describe_number(sent: str | None, region: str) -> PhoneNumber:
 
 @lru_cache(maxsize=65_536)
 def _describe(text: str, region: str) -> PhoneNumber:
+    if _DIALED.fullmatch(text):
+        return _describe_digits(text, region)
     text = _CUT.split(_in_ascii_digits(text), maxsplit=1)[0].strip()
     if not text:
         return _NOTHING
@@ -120,8 +103,10 @@ def _describe_dialed(dialed: str, region: str) -> PhoneNumber:
         if not ended:
             return _SHORT_CODE if any(map(str.isdigit, dialed)) else _UNKNOWN
         dialed = ended[1]
-    if not _DIALED.fullmatch(dialed):
-        return _UNKNOWN
+    return _describe_digits(dialed, region) if _DIALED.fullmatch(dialed) else _UNKNOWN
+
+
+def _describe_digits(dialed: str, region: str) -> PhoneNumber:
     digits = dialed.lstrip("+").removeprefix("00")
     if digits == _ANONYMOUS_IN_DIGITS:
         return _HIDDEN
@@ -135,61 +120,44 @@ def _describe_dialed(dialed: str, region: str) -> PhoneNumber:
 def _is_short_code(digits: str, region: str) -> bool:
     if len(digits) > _LONGEST_SHORT_CODE:
         return False
-    if len(digits) == 3 and digits.startswith("1"):
-        return True
-    number = _parse(digits, region)
-    return number is not None and phonenumbers.is_valid_short_number_for_region(number, region)
+    return (len(digits) == 3 and digits.startswith("1")) or is_short_code(digits, region)
 
 
 def _describe_international(digits: str) -> PhoneNumber:
-    number = _parse_possible(f"+{digits}", None)
-    return _described(number, phonenumbers.number_type(number)) if number else _UNKNOWN
+    number = read_international(digits)
+    return _described(number, *number.locate()) if number and number.is_possible else _UNKNOWN
 
 
 def _describe_bare(digits: str, region: str) -> PhoneNumber:
     """Read digits that name no country: valid at home, valid abroad, or at least possible at home."""
-    at_home = _parse_possible(digits, region)
-    if at_home and (number_type := phonenumbers.number_type(at_home)) != PhoneNumberType.UNKNOWN:
-        return _described(at_home, number_type)
-    abroad = _parse_possible(f"+{digits}", None)
-    if abroad and (number_type := phonenumbers.number_type(abroad)) != PhoneNumberType.UNKNOWN:
-        return _described(abroad, number_type)
-    if at_home and _looks_like_home(at_home, digits, region):
-        return _described(at_home, PhoneNumberType.UNKNOWN, region)
+    at_home = read_national(digits, region)
+    valid = _described_if_valid(at_home) or _described_if_valid(read_international(digits))
+    if valid:
+        return valid
+    if at_home and at_home.is_possible and _looks_like_home(at_home, digits, region):
+        return _described(at_home, at_home.locate()[0] or region, None)
     return _UNKNOWN
 
 
-def _looks_like_home(number: phonenumbers.PhoneNumber, digits: str, region: str) -> bool:
+def _described_if_valid(number: Number | None) -> PhoneNumber | None:
+    # What can be dialed only from within its own area is valid to the library, but it is no E.164.
+    if number is None or not number.is_possible:
+        return None
+    country, kind = number.locate()
+    return _described(number, country, kind) if kind else None
+
+
+def _looks_like_home(number: Number, digits: str, region: str) -> bool:
     # "Possible" is a matter of length, which many a foreign number has too: so the trunk prefix or the
     # country code must have been dialed, or the length be that of a mobile.
-    if number.country_code != phonenumbers.country_code_for_region(region):
-        return False
-    stripped = phonenumbers.national_significant_number(number) != digits
-    return stripped or phonenumbers.is_possible_number_for_type(number, PhoneNumberType.MOBILE)
+    return number.may_be_of(region) and (number.national != digits or number.is_as_long_as_a_mobile)
 
 
-def _described(number: phonenumbers.PhoneNumber, number_type: int, region: str | None = None) -> PhoneNumber:
-    """Write a number down; its type, which is UNKNOWN exactly when it is not valid, is costly to find twice."""
-    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+def _described(number: Number, country: str | None, kind: str | None) -> PhoneNumber:
+    """Write a number down as it was located; its kind is None exactly when it is not valid."""
+    digits = number.calling_code + number.national
     # An invalid number of many zeros may lose one each time it is read: such a text names no number.
-    is_unstable = number_type == PhoneNumberType.UNKNOWN and _parse(e164, None) != number
-    if is_unstable or not _E164.fullmatch(e164):
+    is_unstable = kind is None and read_international(digits) != number
+    if is_unstable or len(digits) not in _E164_LENGTHS:
         return _UNKNOWN
-    country = phonenumbers.region_code_for_number(number) or region or _MAIN_COUNTRIES.get(number.country_code or 0)
-    kind = _KINDS.get(number_type, "unknown")
-    return PhoneNumber(e164, None if country == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else country, kind)
-
-
-def _parse(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
-    try:
-        return phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return None
-
-
-def _parse_possible(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
-    number = _parse(text, region)
-    # What can be dialed only from within its own area is possible to the library, but it is no E.164.
-    if number and phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE:
-        return number
-    return None
+    return PhoneNumber(f"+{digits}", country or _MAIN_COUNTRIES.get(number.calling_code), kind or "unknown")

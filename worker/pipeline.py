@@ -60,7 +60,8 @@ def _run_stages(deliveries: list[Delivery], knowledge: Knowledge) -> Cdr:
     for stage in STAGES:
         stage(cdr, account)
     knowledge.directory.fill_in(cdr)
-    cdr.problems.update((note, note) for note in merged.notes)
+    for note in merged.notes:
+        cdr.problems[note] = note
     return cdr
 
 
@@ -105,9 +106,10 @@ def _country(cdr: Cdr, field: str, code: str | None) -> str | None:
     sent = getattr(cdr, field)
     if code is None:
         return str(sent) if sent is not None else None
-    if differs(sent, code):
+    name = country_name(code)
+    if sent != name and differs(sent, code):
         cdr.problems[field] = f"{cdr.sent_names[field]}: the provider says {sent!r}, the number is of {code}"
-    return country_name(code)
+    return name
 
 
 STAGES: tuple[Callable[[Cdr, Account], None], ...] = (

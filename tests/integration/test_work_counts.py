@@ -28,6 +28,7 @@ from cdr.simulate.traffic import Post
 from common.settings import AccountDefaults, ReceiverSettings, RedisSettings
 from worker.accounts import Accounts as AccountSettings
 from worker.extension_directory import ExtensionDirectory
+from worker.phone_numbers import describe_number
 from worker.pipeline import Knowledge, enrich
 
 __all__ = ["product"]
@@ -42,7 +43,9 @@ REDIS_COMMANDS_A_JOB = 52
 SQL_STATEMENTS_A_JOB = 26
 # Of each CDR, with what is remembered of those before it. Python 3.12 and newer make fewer.
 PYTHON_CALLS_A_POST = 24
-PYTHON_CALLS_AN_ENRICHMENT = 66
+PYTHON_CALLS_AN_ENRICHMENT = 63
+# Of a number that is not remembered, in the form most sent.
+PYTHON_CALLS_A_NUMBER = 17
 
 
 def is_kept(count: float, known: float) -> bool:
@@ -143,3 +146,11 @@ def test_enriching_a_cdr_calls_few_functions() -> None:
         enrich([each], knowledge)
     calls = calls_of(lambda: [enrich([each], knowledge) for each in deliveries[CDRS:]]) / CDRS
     assert calls <= 1.1 * PYTHON_CALLS_AN_ENRICHMENT, calls
+
+
+def test_describing_a_number_for_the_first_time_calls_few_functions() -> None:
+    numbers = [f"97250555{number:04d}" for number in range(2 * CDRS)]
+    for each in numbers[:CDRS]:
+        describe_number(each, "IL")
+    calls = calls_of(lambda: [describe_number(each, "IL") for each in numbers[CDRS:]]) / CDRS
+    assert calls <= 1.1 * PYTHON_CALLS_A_NUMBER, calls
