@@ -24,6 +24,8 @@ class Merged(NamedTuple):
 
 def in_order(deliveries: list[Delivery]) -> list[Delivery]:
     """Sort deliveries by when they were received, whatever order they load in."""
+    if len(deliveries) == 1:
+        return deliveries
     return sorted(deliveries, key=lambda each: (each.received_at_us, each.delivery_id, each.place))
 
 

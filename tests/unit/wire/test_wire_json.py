@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.errors import Unreadable
-from common.wire import BadElement, Fields, read_body
+from common.wire import BadElement, Fields, read_body, read_json_text
+
+# What a text may hold that is JSON, is not, or has to be mended.
+PIECES = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    '"',
+    '"a"',
+    '"b":',
+    "\\u0000",
+    "\\ud83d",
+    "\\ude00",
+    "\\n",
+    "\x01",
+    "\0",
+    "\ud800",
+]
+PIECES += ["ש", " ", "1", "-0", "0.50", "1e5", "1E-400", "9" * 400, "9" * 401, "NaN", "true", "null", "\\x", "[" * 65]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+JSON_TEXTS = st.lists(st.sampled_from(PIECES)).map("".join) | st.builds(json.dumps, VALUES, ensure_ascii=st.booleans())
 
 
 def fields_of(body: bytes | str, content_type: str | None = None) -> Fields:
@@ -286,3 +317,15 @@ def test_a_long_number_is_found_wherever_it_stands(digits: int) -> None:
     for start in range(50):
         values = values_of(f'{{"a": [{"1," * start}{numbers}, 12345678]}}')["a"]
         assert values[-2] == (int(numbers) if digits == 400 else numbers)
+
+
+@given(JSON_TEXTS)
+def test_json_inside_a_field_is_read_at_once_as_it_is_with_care(text: str) -> None:
+    with patch("common.wire.json_body._decode_plain", side_effect=ValueError):
+        with_care = read_json_text(text)
+    assert repr(read_json_text(text)) == repr(with_care)
+
+
+def test_plain_json_inside_a_field_is_read_at_once() -> None:
+    with patch("common.wire.json_body._parse", side_effect=AssertionError):
+        assert read_json_text('[{"layer_id": 3, "price": 0.50}]') == ([{"layer_id": 3, "price": Decimal("0.50")}], None)
