@@ -302,7 +302,7 @@ def test_folding_keeps_letters_and_digits_of_any_alphabet(name: str) -> None:
     assert fold_name(name) == "".join(character for character in name.lower() if character.isalnum())
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), ANY_VALUE))
+@given(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["", "  ", " a b\n", "\xa0", " 7 "]) | ANY_VALUE))
 def test_each_field_is_what_its_reader_makes_of_it(fields: dict[str, Any]) -> None:
     fields = {**fields, "ivruniqueid": ID}
     cdr = read_cdr("default", NOW, fields, fields)

@@ -14,32 +14,37 @@ from hypothesis import strategies as st
 from common.errors import Unreadable
 from common.wire import BadElement, Fields, read_body, read_json_text
 
-# What a text may hold that is JSON, is not, or has to be mended.
-PIECES = [
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
-    '"',
-    '"a"',
-    '"b":',
+# What stands inside a text, or a number, and what is around them: some of it is no JSON, and some has to be mended.
+INSIDE = [
     "\\u0000",
     "\\ud83d",
     "\\ude00",
     "\\n",
+    "\\x",
     "\x01",
     "\0",
     "\ud800",
+    "ש",
+    "1",
+    "-0",
+    "0.50",
+    "1e5",
+    "1E-400",
+    "9" * 401,
 ]
-PIECES += ["ש", " ", "1", "-0", "0.50", "1e5", "1E-400", "9" * 400, "9" * 401, "NaN", "true", "null", "\\x", "[" * 65]
+AROUND = ["{", "}", "[", "]", ",", ":", '"', '"b":', " ", "NaN", "true", "[" * 65]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
-JSON_TEXTS = st.lists(st.sampled_from(PIECES)).map("".join) | st.builds(json.dumps, VALUES, ensure_ascii=st.booleans())
+JSON_TEXTS = (
+    st.lists(st.sampled_from(INSIDE), max_size=3)
+    .map("".join)
+    .flatmap(lambda part: st.sampled_from([f'["{part}"]', f"[{part}]"]))
+    | st.lists(st.sampled_from(INSIDE + AROUND)).map("".join)
+    | st.builds(json.dumps, VALUES, ensure_ascii=st.booleans())
+)
 
 
 def fields_of(body: bytes | str, content_type: str | None = None) -> Fields:
