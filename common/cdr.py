@@ -141,10 +141,10 @@ def read_cdr(account: str, received_at: datetime, fields: dict[str, Any], payloa
 
 def is_usable(name: str, value: Any) -> bool:
     """Tell whether a wire value says something that its column takes; a field of no column takes anything."""
-    if read.is_empty(value):
-        return False
     reader = reader_of(name)
-    return reader is None or reader(value)[0] is not None
+    if reader is None or (reader is read.text and type(value) is str):
+        return not read.is_empty(value)
+    return reader(value)[0] is not None
 
 
 def _call_id_name(fields: dict[str, Any]) -> str | None:

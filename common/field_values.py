@@ -28,9 +28,9 @@ _NOTHING: Reading = (None, None)
 
 def is_empty(value: Any) -> bool:
     """Tell whether a wire value says nothing: missing, null, blank, or an empty list or object."""
-    if value is None or (isinstance(value, list | dict) and not value):
-        return True
-    return isinstance(value, str) and not value.strip()
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (not value and isinstance(value, list | dict))
 
 
 def text(value: Any) -> Reading:

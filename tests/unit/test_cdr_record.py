@@ -14,7 +14,7 @@ from test_field_values import ANY_VALUE, one_line
 from common.cdr import Cdr, find_call_id, is_usable, read_cdr, sends_call_id
 from common.errors import NotACdr
 from common.field_names import fold_name, our_name
-from common.field_values import READERS, text
+from common.field_values import READERS, is_empty, json_object, text
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ID = "201809131615530APIAPI-APIAac40c3d53"
@@ -71,6 +71,8 @@ SPELLINGS = [
 TEXTS = [name for name, value, *_ in SPECIFICATION if isinstance(value, str) and name not in ("ivruniqueid", "record")]
 NUMBERS = ["time", "duration", "queueid", "price", "dialtime", "seconds_waiting_in_queue", "actualCallDuration"]
 NAMES = [name for name, *_ in SPECIFICATION + BEYOND] + ["CallID", "dialerData", "DepartmentName", "unheard_of"]
+
+SOME_TEXTS = st.sampled_from(["", "  ", " a b\n", "\xa0", " 7 ", "0", "null", '{"a": 1}', "https://x.invalid"])
 
 
 def read(**fields: Any) -> Cdr:
@@ -270,9 +272,12 @@ def test_what_names_its_call_is_read(fields: dict[str, Any]) -> None:
         assert read_cdr("default", NOW, fields, fields).call_id == call_id
 
 
-@given(st.sampled_from(NAMES), ANY_VALUE)
-def test_any_value_is_usable_or_not(name: str, value: Any) -> None:
-    assert is_usable(name, value) in {True, False}
+@given(st.sampled_from(NAMES), SOME_TEXTS | ANY_VALUE)
+def test_a_value_is_usable_when_it_is_not_empty_and_its_reader_takes_it(name: str, value: Any) -> None:
+    ours = our_name(name)
+    reader = json_object if fold_name(name) == "customdata" else READERS.get(ours or "", text)
+    taken = not is_empty(value) and ((ours is None and reader is text) or reader(value)[0] is not None)
+    assert is_usable(name, value) is taken
 
 
 @pytest.mark.parametrize(
@@ -302,7 +307,7 @@ def test_folding_keeps_letters_and_digits_of_any_alphabet(name: str) -> None:
     assert fold_name(name) == "".join(character for character in name.lower() if character.isalnum())
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["", "  ", " a b\n", "\xa0", " 7 "]) | ANY_VALUE))
+@given(st.dictionaries(st.sampled_from(NAMES), SOME_TEXTS | ANY_VALUE))
 def test_each_field_is_what_its_reader_makes_of_it(fields: dict[str, Any]) -> None:
     fields = {**fields, "ivruniqueid": ID}
     cdr = read_cdr("default", NOW, fields, fields)
