@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -68,9 +67,10 @@ def read_json_text(text: str) -> tuple[Any, str | None]:
     body = text.encode("utf-8", "surrogatepass")
     try:
         check_json_shape(body, MAX_MENDED_VALUES)
-        with suppress(ValueError):
+        try:
             return _decode_plain(body), None
-        value = _parse(text)
+        except ValueError:
+            value = _parse(text)
     except Unreadable as error:
         return None, str(error)
     faults: set[str] = set()
