@@ -109,7 +109,7 @@ def queued_call_ids(redis: RedisClient, after: int = 0) -> set[str]:
     for job_id in redis.lrange(queue_key(CDRS), after, -1):
         job = CdrJob.fetch(job_id.decode(), redis)
         _version, batch = job.args
-        call_ids.update(Delivery(*delivery).fields["ivruniqueid"] for delivery in batch)
+        call_ids.update(delivery.fields["ivruniqueid"] for delivery in batch)
         redis.delete(job.key)
     if after:
         redis.ltrim(queue_key(CDRS), 0, after - 1)

@@ -35,7 +35,7 @@ from worker.fold_calls import fold_waiting_calls
 from worker.pipeline import Knowledge, enrich
 from worker.quarantine import keep
 from worker.recordings.recording_key import recording_key
-from worker.rows import identify, make_row
+from worker.rows import as_text, identify, make_row
 
 CDRS = 10_000_000
 COPIES = 183
@@ -199,7 +199,7 @@ def _check_rows(connection: psycopg.Connection[Any]) -> None:
             tuple(row["notes"] or ()),
         )
         cdr = enrich([delivery], knowledge)
-        again = dict(zip(columns, make_row(cdr, identify(cdr), [delivery], row["loaded_at"].isoformat()), strict=True))
+        again = dict(zip(columns, make_row(cdr, identify(cdr), [delivery], as_text(row["loaded_at"])), strict=True))
         for name in set(columns) - _NOT_COMPARED:
             if _plain(row[name]) != _plain(again[name], is_json=isinstance(row[name], dict | list)):
                 raise Failed(f"{name} of {row['call_id']}: {row[name]!r}, the product makes it {again[name]!r}")
@@ -209,7 +209,7 @@ def _plain(value: Any, *, is_json: bool = False) -> Any:
     if isinstance(value, UUID):
         return value.hex
     if isinstance(value, datetime):
-        return value.isoformat()
+        return as_text(value)
     # So the product writes an empty list.
     if value in ([], "{}"):
         return None

@@ -18,6 +18,7 @@ __all__ = [
     "direction_of",
     "disposition_name",
     "fold",
+    "folded_type_name",
     "known_call_type",
     "outcome_of",
 ]
@@ -46,6 +47,7 @@ def _types_by_spelling() -> dict[str, CallType]:
 
 # The exact spelling is a key beside the folded one, so that the usual CDR costs one lookup and no folding.
 _TYPES = _types_by_spelling()
+_FOLDED_TYPES = {spelling: fold(call_type.name) for spelling, call_type in _TYPES.items()}
 _DISPOSITIONS = {key: entry for entry in DISPOSITIONS for key in (entry.name, fold(entry.name))}
 
 
@@ -60,6 +62,11 @@ def call_type_name(sent: str) -> str:
     """Return the specification's spelling of a call type, or what was sent, trimmed, if it is unknown."""
     call_type = known_call_type(sent)
     return call_type.name if call_type else sent.strip()
+
+
+def folded_type_name(sent: str) -> str:
+    """Return the name of a call type as it is compared, the same for every spelling of it."""
+    return _FOLDED_TYPES.get(sent) or fold(call_type_name(sent))
 
 
 def disposition_name(sent: str) -> str:

@@ -6,6 +6,7 @@ Attributes of `Cdr` are named like the columns of `cdr.cdrs`. `read_cdr` fills i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -14,25 +15,8 @@ from typing import Any
 from common import field_values as read
 from common.call_codes import call_type_name, disposition_name
 from common.errors import NotACdr
-from common.field_names import RANK, fold_name, our_name, shape_of
+from common.field_names import RANK, Shape, fold_name, our_name, reader_of, shape_of
 from common.wire.repeats import shown
-
-_READERS: dict[str, read.Reader] = {
-    "call_id": read.call_id,
-    "original_call_id": read.original_call_id,
-    "is_answered": read.switch,
-    "time_raw": read.epoch,
-    "duration_seconds": read.seconds,
-    "actual_talk_seconds": read.seconds,
-    "dial_seconds": read.seconds,
-    "actual_ring_seconds": read.seconds,
-    "queue_wait_seconds": read.seconds,
-    "acd_queue_id": read.acd_queue_id,
-    "price_agorot": read.price,
-    "recording_url": read.web_address,
-    "ivr_path": read.menu_path,
-    "ai": read.json_value,
-}
 
 
 @dataclass(slots=True)
@@ -50,7 +34,7 @@ class Cdr:
     received_at: datetime
     payload: dict[str, Any]
     problems: dict[str, str] = field(default_factory=dict)
-    sent_names: dict[str, str] = field(default_factory=dict)
+    sent_names: Mapping[str, str] = field(default_factory=dict)
     original_call_id: str | None = None
     call_type: str | None = None
     disposition: str | None = None
@@ -100,7 +84,7 @@ class Cdr:
 
 def sends_call_id(fields: dict[str, Any]) -> bool:
     """Tell whether the fields hold something for a call's id, be it usable or not."""
-    return not read.is_empty(fields.get(_gather(fields).get("call_id", "")))
+    return not read.is_empty(fields.get(_call_id_name(fields) or ""))
 
 
 def holds_call_id(fields: dict[str, Any]) -> bool:
@@ -108,12 +92,12 @@ def holds_call_id(fields: dict[str, Any]) -> bool:
     if read.call_id(fields.get("ivruniqueid"))[0] is not None:
         # Of several spellings a usable one counts, whichever it is.
         return True
-    return read.call_id(fields.get(_gather(fields).get("call_id", "")))[0] is not None
+    return read.call_id(fields.get(_call_id_name(fields) or ""))[0] is not None
 
 
 def find_call_id(fields: dict[str, Any]) -> str:
     """Return the call's id; raise NotACdr, saying why, when the fields hold none."""
-    name = _gather(fields).get("call_id", "ivruniqueid")
+    name = _call_id_name(fields) or "ivruniqueid"
     value, problem = read.call_id(fields.get(name))
     if value is None:
         raise NotACdr(f"no call id: {name} is {problem or 'missing'}")
@@ -125,38 +109,55 @@ def read_cdr(account: str, received_at: datetime, fields: dict[str, Any], payloa
 
     `payload` is what the row keeps of what was sent: the same fields, or more when several deliveries were merged.
     """
-    cdr = Cdr(account, "", received_at, payload)
-    cdr.sent_names = _gather(fields)
-    for ours, name in cdr.sent_names.items():
-        reading, problem = _READERS.get(ours, read.text)(fields[name])
+    shape = shape_of(fields)
+    if shape.rivals:
+        shape = _settled(shape, fields)
+    cdr = Cdr(account, "", received_at, payload, {}, shape.sent_names)
+    for ours, name, reader in shape.steps:
+        value = fields[name]
+        if reader is read.text and type(value) is str:
+            # What nearly all fields are; to call the reader takes longer than what it does.
+            if trimmed := value.strip():
+                setattr(cdr, ours, trimmed)
+            continue
+        reading, problem = reader(value)
         if reading is not None:
             setattr(cdr, ours, reading)
         if problem is not None:
             cdr.problems[ours] = f"{name}: {problem}"
     if not cdr.call_id:
         raise NotACdr(cdr.problems.get("call_id", "ivruniqueid: missing"))
-    _note_other_spellings(cdr, fields)
+    if not shape.is_plain:
+        _note_other_spellings(cdr, fields)
     if cdr.call_type is not None:
         cdr.call_type = call_type_name(cdr.call_type)
     if cdr.disposition is not None:
         cdr.disposition = disposition_name(cdr.disposition)
-    _read_custom(cdr)
+    payload_shape = shape if payload is fields else shape_of(payload)
+    if payload_shape.custom or payload_shape.variables:
+        _read_custom(cdr, payload_shape)
     return cdr
 
 
 def is_usable(name: str, value: Any) -> bool:
     """Tell whether a wire value says something that its column takes; a field of no column takes anything."""
-    if read.is_empty(value):
-        return False
-    if fold_name(name) == "customdata":
-        return read.json_object(value)[0] is not None
-    ours = our_name(name)
-    return ours is None or _READERS.get(ours, read.text)(value)[0] is not None
+    reader = reader_of(name)
+    if reader is None or (reader is read.text and type(value) is str):
+        return not read.is_empty(value)
+    return reader(value)[0] is not None
 
 
-def _gather(fields: dict[str, Any]) -> dict[str, str]:
-    """Pick for each field of ours the name whose value counts, by the order of the synonyms."""
-    return {ours: names[0] if len(names) == 1 else _best(names, fields) for ours, names in shape_of(fields).names}
+def _call_id_name(fields: dict[str, Any]) -> str | None:
+    """Return the name of the field that counts as the call's id."""
+    shape = shape_of(fields)
+    return (_settled(shape, fields) if shape.rivals else shape).sent_names.get("call_id")
+
+
+def _settled(shape: Shape, fields: dict[str, Any]) -> Shape:
+    """Pick for each field of ours that came under several names the one whose value counts, by the order of the synonyms."""
+    sent_names = {**shape.sent_names, **{ours: _best(names, fields) for ours, names in shape.rivals}}
+    steps = tuple((ours, sent_names[ours], reader) for ours, _, reader in shape.steps)
+    return shape._replace(steps=steps, sent_names=sent_names)
 
 
 def _best(names: tuple[str, ...], fields: dict[str, Any]) -> str:
@@ -172,8 +173,6 @@ def _note_other_spellings(cdr: Cdr, fields: dict[str, Any]) -> None:
 
     A synonym, such as CallID beside ivruniqueid, is a field of its own, and the provider sends both.
     """
-    if shape_of(fields).is_plain:
-        return
     for name, value in fields.items():
         used = cdr.sent_names.get(our_name(name) or "", name)
         if used == name or fold_name(used) != fold_name(name) or read.is_empty(value) or value == fields[used]:
@@ -193,9 +192,11 @@ def _counts_more(name: str, value: Any, than_name: str, than_value: Any) -> bool
     return (RANK[fold_name(name)], name) < (RANK[fold_name(than_name)], than_name)
 
 
-def _read_custom(cdr: Cdr) -> None:
-    """Merge the custom data, which comes as CustomData, CUSTOM_DATA and flat `var_*` fields, in the names' order."""
-    shape = shape_of(cdr.payload)
+def _read_custom(cdr: Cdr, shape: Shape) -> None:
+    """Merge the custom data, which comes as CustomData, CUSTOM_DATA and flat `var_*` fields, in the names' order.
+
+    `shape` is that of the payload.
+    """
     merged: dict[str, Any] = {}
     for name in shape.custom:
         value, problem = read.json_object(cdr.payload[name])

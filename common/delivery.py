@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,8 @@ import msgspec
 # What a decoder may put into a field. Numbers keep the digits that were sent: a JSON fraction is a
 # Decimal, a number too large for PostgreSQL's numeric is text.
 WireValue = str | int | bool | Decimal | None | list[Any] | dict[str, Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Delivery(msgspec.Struct, array_like=True, frozen=True):
@@ -60,5 +62,4 @@ class QuarantinedBody(msgspec.Struct, array_like=True, frozen=True):
 
 def instant(microseconds: int) -> datetime:
     """Turn microseconds since the epoch into an aware UTC time, exactly."""
-    whole, rest = divmod(microseconds, 1_000_000)
-    return datetime.fromtimestamp(whole, UTC).replace(microsecond=rest)
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
+
+from common.field_values import READERS, Reader, json_object, text
 
 # The provider's names, folded to lower case letters and digits, and the field of ours that each one is. Where two
 # name one field the first that has a value is taken, in this order.
@@ -42,9 +44,11 @@ _SYNONYMS = {
     "ivr": "ivr_path",
     "aidata": "ai",
 }
+_CUSTOM_DATA = "customdata"
 _LONGEST_CACHED_NAME = 64
 # What is known of a sender's sets of names must not hold on to more than the names of real CDRs.
 _LONGEST_CACHED_SHAPE = 4096
+_MOST_CACHED_SHAPES = 256
 # Room for any way to spell a field of ours; what is longer is none, and not worth folding.
 _LONGEST_NAME = 256
 _NO_LETTERS_OR_DIGITS = re.compile(r"[\W_]+")
@@ -67,39 +71,67 @@ _folded = lru_cache(maxsize=4096)(_fold)
 class Shape(NamedTuple):
     """What the names of a CDR's fields mean; a sender has a few sets of them.
 
-    `names` are for each field of ours those that it may be sent under, in the order in which they came. `is_plain` when no
-    two are spellings of one name. `custom` are those that hold custom data, `variables` those that are a piece of it.
+    `steps` are each field of ours that was sent, the first name that it was sent under, and what reads its value; `sent_names`
+    are the first two of these. `rivals` are all the names of those that came under several: which one counts, only the values
+    tell. `is_plain` when no two are spellings of one name. `custom` are those that hold custom data, `variables` those that
+    are a piece of it.
     """
 
-    names: tuple[tuple[str, tuple[str, ...]], ...]
+    steps: tuple[tuple[str, str, Reader], ...]
+    sent_names: Mapping[str, str]
+    rivals: tuple[tuple[str, tuple[str, ...]], ...]
     is_plain: bool
     custom: tuple[str, ...]
     variables: tuple[str, ...]
 
 
+_known_shapes: dict[tuple[str, ...], Shape] = {}
+
+
 def shape_of(fields: Iterable[str]) -> Shape:
     """Return what a CDR's names mean; found once for each set of names that is not too long to keep."""
     names = tuple(fields)
-    return _known_shape(names) if sum(map(len, names)) <= _LONGEST_CACHED_SHAPE else _find_shape(names)
+    shape = _known_shapes.get(names)
+    if shape is None:
+        shape = _find_shape(names)
+        if sum(map(len, names)) <= _LONGEST_CACHED_SHAPE:
+            if len(_known_shapes) >= _MOST_CACHED_SHAPES:
+                _known_shapes.clear()
+            _known_shapes[names] = shape
+    return shape
 
 
-def _find_shape(names: tuple[str, ...]) -> Shape:
+def _find_shape(sent: tuple[str, ...]) -> Shape:
     ours: dict[str, list[str]] = {}
-    for name in names:
+    for name in sent:
         if (field_of_ours := our_name(name)) is not None:
             ours.setdefault(field_of_ours, []).append(name)
-    folded = [fold_name(name) for name in names]
+    folded = [fold_name(name) for name in sent]
     return Shape(
-        tuple((field_of_ours, tuple(spellings)) for field_of_ours, spellings in ours.items()),
+        tuple((field_of_ours, names[0], READERS.get(field_of_ours, text)) for field_of_ours, names in ours.items()),
+        {field_of_ours: names[0] for field_of_ours, names in ours.items()},
+        tuple((field_of_ours, tuple(names)) for field_of_ours, names in ours.items() if len(names) > 1),
         len(set(folded)) == len(folded),
-        tuple(sorted(name for name, known_as in zip(names, folded, strict=True) if known_as == "customdata")),
-        tuple(sorted(name for name in names if name[:4].lower() == "var_")),
+        tuple(sorted(name for name, known_as in zip(sent, folded, strict=True) if known_as == _CUSTOM_DATA)),
+        tuple(sorted(name for name in sent if name[:4].lower() == "var_")),
     )
-
-
-_known_shape = lru_cache(maxsize=256)(_find_shape)
 
 
 def our_name(name: str) -> str | None:
     """Return our field for the provider's, in any spelling; None for one that only the payload keeps."""
     return _SYNONYMS.get(fold_name(name)) if len(name) <= _LONGEST_NAME else None
+
+
+def reader_of(name: str) -> Reader | None:
+    """Return what reads a field's value, by the provider's name; None for one that only the payload keeps."""
+    return _known_reader(name) if len(name) <= _LONGEST_CACHED_NAME else _find_reader(name)
+
+
+def _find_reader(name: str) -> Reader | None:
+    if fold_name(name) == _CUSTOM_DATA:
+        return json_object
+    field_of_ours = our_name(name)
+    return None if field_of_ours is None else READERS.get(field_of_ours, text)
+
+
+_known_reader = lru_cache(maxsize=4096)(_find_reader)

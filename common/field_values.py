@@ -22,15 +22,15 @@ INT64_MAX = 9_223_372_036_854_775_807
 TIME_MAX = 4_102_444_800  # 2100-01-01: a later time is no time
 MAX_CALL_ID = 512
 _MILLISECONDS = range(10**12, 10**13)
-_PRICE_LIMIT = Decimal(10) ** 18
+_PRICE_LIMIT = 10**18
 _NOTHING: Reading = (None, None)
 
 
 def is_empty(value: Any) -> bool:
     """Tell whether a wire value says nothing: missing, null, blank, or an empty list or object."""
-    if value is None or (isinstance(value, list | dict) and not value):
-        return True
-    return isinstance(value, str) and not value.strip()
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (not value and isinstance(value, list | dict))
 
 
 def text(value: Any) -> Reading:
@@ -108,6 +108,8 @@ def epoch(value: Any) -> Reading:
 
 def acd_queue_id(value: Any) -> Reading:
     """Read the ACD queue's id, a bigint; 0 means that there was no queue."""
+    if type(value) is int and 0 <= value <= INT64_MAX:
+        return value or None, None
     if is_empty(value):
         return _NOTHING
     exact = number(value)
@@ -118,6 +120,8 @@ def acd_queue_id(value: Any) -> Reading:
 
 def price(value: Any) -> Reading:
     """Read an amount in agorot, sign and fraction kept."""
+    if type(value) is int and 0 <= value < _PRICE_LIMIT:
+        return Decimal(value), None
     if is_empty(value):
         return _NOTHING
     exact = number(value)
@@ -180,3 +184,22 @@ def _dtmf_order(layer: dict[str, Any]) -> Decimal:
     # A layer without an order keeps its place behind those that have one: sorting is stable.
     exact = number(layer.get("dtmf_order"))
     return exact if exact is not None else Decimal("Infinity")
+
+
+READERS: dict[str, Reader] = {
+    "call_id": call_id,
+    "original_call_id": original_call_id,
+    "is_answered": switch,
+    "time_raw": epoch,
+    "duration_seconds": seconds,
+    "actual_talk_seconds": seconds,
+    "dial_seconds": seconds,
+    "actual_ring_seconds": seconds,
+    "queue_wait_seconds": seconds,
+    "acd_queue_id": acd_queue_id,
+    "price_agorot": price,
+    "recording_url": web_address,
+    "ivr_path": menu_path,
+    "ai": json_value,
+}
+"""What reads each field of ours that is no text."""

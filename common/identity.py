@@ -5,13 +5,13 @@ The hashes are stored, so the encoding below never changes: a change would load 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 
-from common.call_codes import call_type_name, fold
+from common.call_codes import folded_type_name
 
 _CALL_KEY_BYTES = 16
-_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+_NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock without a zone
 MAX_TIME_RAW = 4_102_444_800
 """The last `time` that counts, 2100-01-01 00:00:00; the first is 1."""
 
@@ -29,19 +29,21 @@ def cdr_identity(
     The two legs of a call share its id, so the type, the raw `time` and both extensions take part. A missing
     value is an empty one; `call_type` may be the name in any spelling or the numeric id.
     """
+    call_id = call_id.strip()
+    kind = folded_type_name(call_type) if call_type else ""
+    time = "" if time_raw is None else str(time_raw)
+    caller = caller_extension.strip() if caller_extension else ""
+    target = target_extension.strip() if target_extension else ""
     return _digest(
-        account,
-        call_id.strip(),
-        fold(call_type_name(call_type)) if call_type else "",
-        "" if time_raw is None else str(time_raw),
-        caller_extension.strip() if caller_extension else "",
-        target_extension.strip() if target_extension else "",
+        f"{len(account)}:{account}{len(call_id)}:{call_id}{len(kind)}:{kind}{len(time)}:{time}"
+        f"{len(caller)}:{caller}{len(target)}:{target}"
     )
 
 
 def call_key(account: str, call_id: str) -> bytes:
     """Return 16 bytes that stand for a call id of an account in indexes, however long the id is."""
-    return _digest(account, call_id.strip())[:_CALL_KEY_BYTES]
+    call_id = call_id.strip()
+    return _digest(f"{len(account)}:{account}{len(call_id)}:{call_id}")[:_CALL_KEY_BYTES]
 
 
 def provider_time(time_raw: int | None) -> datetime:
@@ -51,11 +53,10 @@ def provider_time(time_raw: int | None) -> datetime:
     """
     if time_raw is None or not 1 <= time_raw <= MAX_TIME_RAW:
         return _NO_TIME
-    return datetime.fromtimestamp(time_raw, UTC).replace(tzinfo=None)
+    return _NO_TIME + timedelta(seconds=time_raw)
 
 
-def _digest(*parts: str) -> bytes:
-    # Each part follows its own length, so that ("ab", "c") and ("a", "bc") differ. Lone surrogates, which
+def _digest(parts: str) -> bytes:
+    # In `parts` each follows its own length, so that ("ab", "c") and ("a", "bc") differ. Lone surrogates, which
     # the decoders should have replaced, must not stop a CDR here.
-    text = "".join([f"{len(part)}:{part}" for part in parts])
-    return sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return sha256(parts.encode("utf-8", "surrogatepass")).digest()

@@ -8,12 +8,11 @@ Importing this module makes JSON RQ's default serializer too, for what asks none
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
@@ -21,6 +20,7 @@ from rq.serializers import DefaultSerializer
 
 from common.broken_jobs import set_aside
 from common.errors import ConfigurationError, Permanent
+from common.job_data import LOAD_CDRS, JobSerializer, read_call, read_load
 from common.queue_format import (
     COUNTERS_KEY,
     JOB_ID,
@@ -76,7 +76,6 @@ RECORDINGS = "recordings"
 HOOKS = "hooks"
 QUEUES = (CDRS, RECORDINGS, HOOKS)
 
-LOAD_CDRS = "worker.jobs.load_cdrs"
 KEEP_BODIES = "worker.jobs.keep_bodies"
 FETCH_RECORDINGS = "worker.jobs.fetch_recordings"
 RUN_HOOK = "worker.jobs.run_hook"
@@ -94,7 +93,6 @@ RESULT_TTL_SECONDS = 60
 KEEP_FOR_EVER = -1
 _COMPRESS_FROM_BYTES = 1024
 _COMPRESSION_LEVEL = 1
-_ZLIB_MARK = b"x"
 
 # What we read of a job's hash. The rest of what RQ knows could make a process import or fetch something of the writer's
 # choice (callbacks, webhooks, dependencies), or change what becomes of a job (timeouts, retries, repeats, rate limits).
@@ -109,23 +107,6 @@ class FunctionNotAllowed(Permanent):
     """A job names a function that is none of ours."""
 
     reason = "function_not_allowed"
-
-
-class JobSerializer:
-    """JSON for RQ, numbers kept to the digit; never pickle."""
-
-    _encoder = msgspec.json.Encoder(decimal_format="number")
-    _decoder = msgspec.json.Decoder(float_hook=Decimal)
-
-    @classmethod
-    def dumps(cls, value: Any) -> bytes:
-        """Encode a job's data, meta or result."""
-        return cls._encoder.encode(value)
-
-    @classmethod
-    def loads(cls, data: bytes) -> Any:
-        """Decode what `dumps` wrote; raises for anything that is not JSON, a pickle among them."""
-        return cls._decoder.decode(data)
 
 
 # RQ's scheduler, which `rq worker --with-scheduler` and every `rq worker-pool` start, asks none of the classes below: it reads
@@ -161,6 +142,14 @@ class CdrJob(Job):
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             return f"{type(error).__name__}: {error}"
         return ""
+
+    def _deserialize_data(self) -> None:
+        """Decode the call: one that loads has its deliveries as what they are, if all of them are some."""
+        as_rq_does: Callable[[], None] = super()._deserialize_data
+        if call := read_load(self.data):
+            self._func_name, self._instance, self._args, self._kwargs = call
+        else:
+            as_rq_does()
 
     @property
     def func(self) -> Any:
@@ -274,19 +263,6 @@ class NewJob:
         """Count what the job carries, which is not RQ's, so that a worker knows how many such jobs it does at once."""
         name = _SIZE_FIELDS.get(self.function)
         return {name: len(self.arguments[0])} if name and self.arguments and isinstance(self.arguments[0], list) else {}
-
-
-def read_call(data: bytes) -> tuple[str, list[Any]]:
-    """Return the function that a job's data names and its arguments, the payload version first.
-
-    Takes what Redis holds in the field `data`; raises ValueError for what none of us wrote.
-    """
-    try:
-        call = JobSerializer.loads(zlib.decompress(data) if data[:1] == _ZLIB_MARK else data)
-        function, _instance, arguments, _options = call
-        return str(function), list(arguments)
-    except (zlib.error, TypeError, RecursionError) as error:
-        raise ValueError(f"not the data of a job of ours: {error}") from error
 
 
 def _count(raw: bytes | None) -> int:

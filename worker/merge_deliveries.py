@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from common.cdr import is_usable
 from common.delivery import Delivery
-from common.field_names import fold_name
+from common.field_names import fold_name, shape_of
 from common.field_values import is_empty
 
 
@@ -24,6 +24,8 @@ class Merged(NamedTuple):
 
 def in_order(deliveries: list[Delivery]) -> list[Delivery]:
     """Sort deliveries by when they were received, whatever order they load in."""
+    if len(deliveries) == 1:
+        return deliveries
     return sorted(deliveries, key=lambda each: (each.received_at_us, each.delivery_id, each.place))
 
 
@@ -40,11 +42,11 @@ def merge(deliveries: list[Delivery]) -> Merged:
     source: dict[str, Delivery] = {}
     spelling: dict[str, str] = {}
     for delivery in deliveries:
+        usable = _usable(delivery)
         for name, value in delivery.fields.items():
-            says_more = is_empty(payload.get(name)) and not is_empty(value)
-            if name not in payload or says_more or is_usable(name, value):
+            if name in usable or name not in payload or (is_empty(payload[name]) and not is_empty(value)):
                 payload[name], source[name] = value, delivery
-        spelling.update(_spelt(delivery))
+        spelling.update(_spelt(delivery, usable))
     fields = {name: value for name, value in payload.items() if spelling.get(fold_name(name), name) == name}
     notes = (note for delivery in deliveries for note in delivery.notes if _stands(note, delivery, source))
     return Merged(payload, fields, list(dict.fromkeys(notes)))
@@ -58,26 +60,36 @@ def still_counting(ordered: list[Delivery]) -> list[Delivery]:
     and the last delivery stay, because they say when the CDR was received.
     """
     counting = {0, len(ordered) - 1}
-    first: dict[tuple[str, str], int] = {}
-    last: dict[tuple[str, str], int] = {}
+    first_sent: dict[str, int] = {}
+    first_said: dict[str, int] = {}
+    first_noted: dict[str, int] = {}
+    last_usable: dict[str, int] = {}
+    last_spelt: dict[str, int] = {}
     for place, delivery in enumerate(ordered):
+        usable = _usable(delivery)
         for name, value in delivery.fields.items():
-            first.setdefault(("sent", name), place)
-            if not is_empty(value):
-                first.setdefault(("said", name), place)
-            if is_usable(name, value):
-                last["usable", name] = place
-        last.update((("spelt", folded), place) for folded in _spelt(delivery))
+            first_sent.setdefault(name, place)
+            if name in usable or not is_empty(value):
+                first_said.setdefault(name, place)
+        last_usable.update(dict.fromkeys(usable, place))
+        last_spelt.update(dict.fromkeys(_spelt(delivery, usable), place))
         for note in delivery.notes:
             if note.partition(": ")[0] not in delivery.fields:
-                first.setdefault(("noted", note), place)
-    counting.update(first.values(), last.values())
+                first_noted.setdefault(note, place)
+    for places in (first_sent, first_said, first_noted, last_usable, last_spelt):
+        counting.update(places.values())
     return [ordered[place] for place in sorted(counting)]
 
 
-def _spelt(delivery: Delivery) -> dict[str, str]:
+def _usable(delivery: Delivery) -> set[str]:
+    return {name for name, value in delivery.fields.items() if is_usable(name, value)}
+
+
+def _spelt(delivery: Delivery, usable: set[str]) -> dict[str, str]:
     """Return by its folded name each spelling of this delivery that replaces earlier ones."""
-    return {folded: name for folded, name in _spoken(delivery) if is_usable(name, delivery.fields[name])}
+    if shape_of(delivery.fields).is_plain:
+        return {fold_name(name): name for name in usable}
+    return {folded: name for folded, name in _spoken(delivery) if name in usable}
 
 
 def _spoken(delivery: Delivery) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -14,6 +15,8 @@ from common.identity import call_key, cdr_identity, provider_time
 # The unique key of a record: its identity and its provider_time.
 Key: TypeAlias = tuple[bytes, datetime]
 
+# To write a time down takes `isoformat` five times as long, and psycopg longer still. A time is in UTC, or has no zone.
+as_text: Callable[[datetime], str] = msgspec.to_builtins
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -39,11 +42,10 @@ def make_row(
     more; None: these are all.
     """
     first, last = deliveries[0], deliveries[-1]
-    # Times are written down here, each once, as psycopg would: to choose how to, it takes three times as long.
-    received_at = cdr.received_at.isoformat()
+    received_at = as_text(cdr.received_at)
     return (
         key[0],
-        key[1].isoformat(),
+        as_text(key[1]),
         cdr.account,
         cdr.call_id,
         call_key(cdr.account, cdr.call_id).hex(),
@@ -52,7 +54,7 @@ def make_row(
         cdr.direction,
         cdr.disposition,
         cdr.outcome,
-        cdr.started_at.isoformat() if cdr.started_at else None,
+        as_text(cdr.started_at) if cdr.started_at else None,
         cdr.time_raw,
         cdr.time_rule,
         cdr.talk_seconds,
@@ -92,7 +94,7 @@ def make_row(
         first.delivery_id,
         first.place,
         received_at,
-        received_at if last is first else last.received_at.isoformat(),
+        received_at if last is first else as_text(last.received_at),
         len(deliveries) if delivery_count is None else delivery_count,
         loaded_at,
     )

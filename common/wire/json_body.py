@@ -33,10 +33,8 @@ def read_plain_json(body: bytes) -> Message | None:
     Raise `Unreadable` for a body over a limit.
     """
     check_json_shape(body)
-    if rb"\u0000" in body or _has_long_number(body):
-        return None
     try:
-        document = _PLAIN.decode(body)
+        document = _decode_plain(body)
     except ValueError:
         return None
     message = message_of("json", document, Fields)
@@ -66,14 +64,25 @@ def read_json_text(text: str) -> tuple[Any, str | None]:
 
     Texts in the value are made storable as everywhere; a value that had to be mended comes with a remark.
     """
+    body = text.encode("utf-8", "surrogatepass")
     try:
-        check_json_shape(text.encode("utf-8", "surrogatepass"), MAX_MENDED_VALUES)
-        value = _parse(text)
+        check_json_shape(body, MAX_MENDED_VALUES)
+        try:
+            return _decode_plain(body), None
+        except ValueError:
+            value = _parse(text)
     except Unreadable as error:
         return None, str(error)
     faults: set[str] = set()
     value = storable(value, faults)
     return value, "; ".join(sorted(faults)) or None
+
+
+def _decode_plain(body: bytes) -> Any:
+    """Decode JSON whose texts and numbers are storable as they are; raise ValueError when that is not certain."""
+    if rb"\u0000" in body or _has_long_number(body):
+        raise ValueError("it has to be mended")
+    return _PLAIN.decode(body)
 
 
 def _has_long_number(body: bytes) -> bool:

@@ -43,7 +43,7 @@ REDIS_COMMANDS_A_JOB = 52
 SQL_STATEMENTS_A_JOB = 26
 # Of each CDR, with what is remembered of those before it. Python 3.12 and newer make fewer.
 PYTHON_CALLS_A_POST = 24
-PYTHON_CALLS_AN_ENRICHMENT = 63
+PYTHON_CALLS_AN_ENRICHMENT = 49
 # Of a number that is not remembered, in the form most sent.
 PYTHON_CALLS_A_NUMBER = 17
 

@@ -14,6 +14,7 @@ from test_field_values import ANY_VALUE, one_line
 from common.cdr import Cdr, find_call_id, is_usable, read_cdr, sends_call_id
 from common.errors import NotACdr
 from common.field_names import fold_name, our_name
+from common.field_values import READERS, is_empty, json_object, text
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ID = "201809131615530APIAPI-APIAac40c3d53"
@@ -70,6 +71,8 @@ SPELLINGS = [
 TEXTS = [name for name, value, *_ in SPECIFICATION if isinstance(value, str) and name not in ("ivruniqueid", "record")]
 NUMBERS = ["time", "duration", "queueid", "price", "dialtime", "seconds_waiting_in_queue", "actualCallDuration"]
 NAMES = [name for name, *_ in SPECIFICATION + BEYOND] + ["CallID", "dialerData", "DepartmentName", "unheard_of"]
+
+SOME_TEXTS = st.sampled_from(["", "  ", " a b\n", "\xa0", " 7 ", "0", "null", '{"a": 1}', "https://x.invalid"])
 
 
 def read(**fields: Any) -> Cdr:
@@ -269,9 +272,12 @@ def test_what_names_its_call_is_read(fields: dict[str, Any]) -> None:
         assert read_cdr("default", NOW, fields, fields).call_id == call_id
 
 
-@given(st.sampled_from(NAMES), ANY_VALUE)
-def test_any_value_is_usable_or_not(name: str, value: Any) -> None:
-    assert is_usable(name, value) in {True, False}
+@given(st.sampled_from(NAMES), SOME_TEXTS | ANY_VALUE)
+def test_a_value_is_usable_when_it_is_not_empty_and_its_reader_takes_it(name: str, value: Any) -> None:
+    ours = our_name(name)
+    reader = json_object if fold_name(name) == "customdata" else READERS.get(ours or "", text)
+    taken = not is_empty(value) and ((ours is None and reader is text) or reader(value)[0] is not None)
+    assert is_usable(name, value) is taken
 
 
 @pytest.mark.parametrize(
@@ -301,6 +307,17 @@ def test_folding_keeps_letters_and_digits_of_any_alphabet(name: str) -> None:
     assert fold_name(name) == "".join(character for character in name.lower() if character.isalnum())
 
 
+@given(st.dictionaries(st.sampled_from(NAMES), SOME_TEXTS | ANY_VALUE))
+def test_each_field_is_what_its_reader_makes_of_it(fields: dict[str, Any]) -> None:
+    fields = {**fields, "ivruniqueid": ID}
+    cdr = read_cdr("default", NOW, fields, fields)
+    for ours, name in cdr.sent_names.items():
+        reading, problem = READERS.get(ours, text)(fields[name])
+        if ours not in {"call_type", "disposition"}:
+            assert repr(getattr(cdr, ours)) == repr(reading)
+        assert cdr.problems.get(ours) == (problem and f"{name}: {problem}")
+
+
 def test_a_name_longer_than_any_spelling_is_no_field_of_ours() -> None:
     assert our_name("-" * 252 + "time") == "time_raw"
     assert our_name("-" * 253 + "time") is None
@@ -315,12 +332,21 @@ def test_a_huge_name_is_folded_and_not_remembered() -> None:
 
 
 def test_a_huge_set_of_names_is_read_and_not_remembered() -> None:
-    from common.field_names import _known_shape
+    from common.field_names import _known_shapes
 
-    before = _known_shape.cache_info().currsize
+    before = set(_known_shapes)
     fields = {"ivruniqueid": "c", **{f"var_{number}": number for number in range(1000)}}
     assert read_cdr("acme", NOW, fields, fields).custom == {f"var_{number}": number for number in range(1000)}
-    assert _known_shape.cache_info().currsize == before
+    assert set(_known_shapes) == before
+
+
+def test_of_many_sets_of_names_a_few_are_remembered() -> None:
+    from common.field_names import _MOST_CACHED_SHAPES, _known_shapes
+
+    for number in range(2 * _MOST_CACHED_SHAPES):
+        fields = {"ivruniqueid": "c", f"var_{number}": number}
+        assert read_cdr("acme", NOW, fields, fields).custom == {f"var_{number}": number}
+        assert len(_known_shapes) <= _MOST_CACHED_SHAPES
 
 
 def test_what_one_set_of_names_means_is_not_what_its_values_are() -> None:

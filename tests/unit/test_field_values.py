@@ -25,6 +25,7 @@ READERS = [
     read.menu_path,
 ]
 NUMBER_READERS = [read.seconds, read.epoch, read.acd_queue_id, read.price]
+BOUNDS = [0, 2**31 - 1, read.TIME_MAX, 2**63 - 1, 10**18, -(2**63)]
 EMPTY = [None, "", "  ", "\t\n", [], {}]
 # Whole numbers as the decoders make them: 400 digits at most.
 SCALARS = (
@@ -54,6 +55,14 @@ def test_no_value_makes_a_reader_raise(reader: read.Reader, value: Any) -> None:
 @pytest.mark.parametrize("reader", READERS)
 def test_an_empty_value_is_missing_without_a_problem(reader: read.Reader, value: Any) -> None:
     assert reader(value) == (None, None)
+
+
+@pytest.mark.parametrize("reader", NUMBER_READERS)
+@given(st.integers(-(10**20), 10**20) | st.builds(int.__add__, st.sampled_from(BOUNDS), st.integers(-1, 1)))
+def test_a_whole_number_is_read_as_its_decimal_is(reader: read.Reader, value: int) -> None:
+    reading, problem = reader(value)
+    expected, expected_problem = reader(Decimal(value))
+    assert (reading, type(reading), problem is None) == (expected, type(expected), expected_problem is None)
 
 
 @pytest.mark.parametrize("value", [True, False])

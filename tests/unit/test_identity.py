@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,15 @@ def test_the_stored_encoding_does_not_change() -> None:
     # These are in databases: a difference here would load every CDR a second time.
     assert cdr_identity(*CDR).hex() == "a0418d9ba15fd710d6df25fb3c004fb3aa75f4fd4142b13840e943e97e522943"
     assert call_key(CDR[0], CDR[1]).hex() == "bb3dedb243f42a7a47bd997931393170"
+
+
+@given(st.text(), st.text(), st.text(), st.text())
+def test_an_identity_is_made_of_each_part_behind_its_length(
+    account: str, call_id: str, caller: str, target: str
+) -> None:
+    parts = [account, call_id.strip(), "queue", "7", caller.strip(), target.strip()]
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    assert cdr_identity(account, call_id, "8", 7, caller, target) == sha256(text.encode()).digest()
 
 
 @pytest.mark.parametrize("sent", ["Queue", "queue", " QUEUE ", "8"])

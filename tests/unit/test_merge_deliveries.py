@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.cdr import read_cdr
 from common.delivery import Delivery
-from worker.merge_deliveries import Merged, in_order, merge, still_counting
+from worker.merge_deliveries import Merged, _spelt, _spoken, _usable, in_order, merge, still_counting
 
 
 def delivery(place: int, fields: dict[str, Any], *notes: str) -> Delivery:
@@ -128,6 +128,13 @@ def test_the_order_of_the_fields_makes_no_difference(deliveries: list[Delivery])
         for each in deliveries
     ]
     assert merge(in_order(turned)) == merge(in_order(deliveries))
+
+
+@given(DELIVERIES)
+def test_where_no_name_has_two_spellings_the_one_that_was_sent_counts(deliveries: list[Delivery]) -> None:
+    for each in deliveries:
+        usable = _usable(each)
+        assert _spelt(each, usable) == {folded: name for folded, name in _spoken(each) if name in usable}
 
 
 SPELLINGS = st.sampled_from(["duration", "Duration", "DURATION", "price", "queuename", "record", "var_a", "aiData"])

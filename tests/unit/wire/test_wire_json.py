@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.errors import Unreadable
-from common.wire import BadElement, Fields, read_body
+from common.wire import BadElement, Fields, read_body, read_json_text
+
+# What stands inside a text, or a number, and what is around them: some of it is no JSON, and some has to be mended.
+INSIDE = [
+    "\\u0000",
+    "\\ud83d",
+    "\\ude00",
+    "\\n",
+    "\\x",
+    "\x01",
+    "\0",
+    "\ud800",
+    "ש",
+    "1",
+    "-0",
+    "0.50",
+    "1e5",
+    "1E-400",
+    "9" * 401,
+]
+AROUND = ["{", "}", "[", "]", ",", ":", '"', '"b":', " ", "NaN", "true", "[" * 65]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+JSON_TEXTS = (
+    st.lists(st.sampled_from(INSIDE), max_size=3)
+    .map("".join)
+    .flatmap(lambda part: st.sampled_from([f'["{part}"]', f"[{part}]"]))
+    | st.lists(st.sampled_from(INSIDE + AROUND)).map("".join)
+    | st.builds(json.dumps, VALUES, ensure_ascii=st.booleans())
+)
 
 
 def fields_of(body: bytes | str, content_type: str | None = None) -> Fields:
@@ -286,3 +322,15 @@ def test_a_long_number_is_found_wherever_it_stands(digits: int) -> None:
     for start in range(50):
         values = values_of(f'{{"a": [{"1," * start}{numbers}, 12345678]}}')["a"]
         assert values[-2] == (int(numbers) if digits == 400 else numbers)
+
+
+@given(JSON_TEXTS)
+def test_json_inside_a_field_is_read_at_once_as_it_is_with_care(text: str) -> None:
+    with patch("common.wire.json_body._decode_plain", side_effect=ValueError):
+        with_care = read_json_text(text)
+    assert repr(read_json_text(text)) == repr(with_care)
+
+
+def test_plain_json_inside_a_field_is_read_at_once() -> None:
+    with patch("common.wire.json_body._parse", side_effect=AssertionError):
+        assert read_json_text('[{"layer_id": 3, "price": 0.50}]') == ([{"layer_id": 3, "price": Decimal("0.50")}], None)
