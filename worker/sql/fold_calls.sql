@@ -132,4 +132,4 @@ ON CONFLICT (call_key) DO UPDATE SET
     last_received_at = excluded.last_received_at,
     first_provider_time = excluded.first_provider_time,
     last_provider_time = excluded.last_provider_time
-RETURNING known.call_key
+RETURNING known.call_key::text
