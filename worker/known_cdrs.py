@@ -38,7 +38,6 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
     when a stage fails on the deliveries together. However often a CDR was received, only the deliveries that still make
     a difference are read.
     """
-    cursor.execute(statement("worker", "look_up_by_key"))
     rows = _lock_rows(cursor, arrivals)
     kept = _read_deliveries(cursor, arrivals)
     counted = _read_counted(cursor, arrivals)

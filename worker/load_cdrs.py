@@ -155,6 +155,15 @@ def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) 
             copy.write_row(make_row(record.cdr, record.key, record.deliveries[:1], loaded_at))
     cursor.execute(statement("worker", "insert_new_cdrs"), {"hooks": list(knowledge.hooks) or None})
     not_new = [row[0] for row in cursor]
+    if not_new or any(len(record.deliveries) > 1 for record in records):
+        _merge_further(cursor, records, not_new, knowledge, loaded_at)
+
+
+def _merge_further(
+    cursor: Cursor, records: list[Record], not_new: list[bytes], knowledge: Knowledge, loaded_at: str
+) -> None:
+    """Merge in all deliveries that made no row; `not_new` are the identities of the CDRs that had one before."""
+    cursor.execute(statement("worker", "look_up_by_key"))
     known = _seen_before(cursor, not_new) if not_new else set()
     arrivals = [
         Arrivals(*record.key, record.deliveries)
