@@ -17,8 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import chain
-from typing import NamedTuple
-from uuid import UUID
+from typing import Any, NamedTuple, TypeAlias
 
 import structlog
 
@@ -35,8 +34,10 @@ LAST_DELAY_SECONDS = 300
 # After some forty minutes of waiting a person is asked, by the error in the outbox.
 MAX_TRIES = 12
 
+# The key of a call as PostgreSQL writes it: it goes back as it came, and a UUID would be made of it only to be undone.
+CallKey: TypeAlias = str
 # The calls whose CDRs changed, each with the provider_times of the changed ones.
-Touched = dict[UUID, list[datetime]]
+Touched = dict[CallKey, list[datetime]]
 
 _log = structlog.get_logger("worker.fold_calls")
 
@@ -44,10 +45,10 @@ _log = structlog.get_logger("worker.fold_calls")
 class Link(NamedTuple):
     """That one call came from another."""
 
-    original: UUID
+    original: CallKey
     call_id: str
     original_call_id: str
-    folded_under: UUID
+    folded_under: CallKey
 
 
 class NotFoldable(Permanent):
@@ -57,16 +58,17 @@ class NotFoldable(Permanent):
 
 
 class _Taken(NamedTuple):
-    """Calls taken from the outbox, and how often the fold of one alone has failed for a time."""
+    """Calls taken from the outbox, whether more may wait there, and how often the fold of one alone has failed for a time."""
 
     touched: Touched
+    more: bool
     tries: int = 0
 
 
 def fold_waiting_calls(database: Database, seconds: float = 60.0) -> int:
     """Fold the calls that wait in the outbox and return how many were; 0 when another process is folding.
 
-    Ends when nothing waits, or after so many seconds and the round that is under way. Raises DatabaseUnavailable or
+    Ends when it has taken all that waited, or after so many seconds and the round that is under way. Raises DatabaseUnavailable or
     DatabaseNotReady when `cdr.calls` cannot be written at all; what waits then waits on.
     """
     return _in_rounds(database, _take_waiting, seconds)
@@ -83,37 +85,40 @@ def _in_rounds(database: Database, take: Callable[[Cursor], _Taken], seconds: fl
     while True:
         with database.transaction(FOLDING) as cursor:
             locked = cursor.execute(statement("worker", "try_fold_lock")).fetchone()
-            taken = take(cursor) if locked and locked[0] else _Taken({})
+            taken = take(cursor) if locked and locked[0] else _Taken({}, more=False)
             done = _fold_or_hold(database, cursor, taken)
         total += len(taken.touched) if done else 0
-        if not (taken.touched and done) or time.monotonic() >= ends_at:
+        if not (taken.more and done) or time.monotonic() >= ends_at:
             return total
 
 
 def _take_waiting(cursor: Cursor) -> _Taken:
     """Take what waits, but for the calls that are held up: their new CDRs wait with them."""
     touched: Touched = {}
+    entries = calls = 0
     bounds = {"entries": ENTRIES_AT_ONCE, "calls": CALLS_AT_ONCE}
     for call_keys, times in cursor.execute(statement("worker", "take_calls_to_fold"), bounds):
         _add(touched, call_keys, times)
+        entries += 1
+        calls += len(call_keys)
     held = {row[0] for row in cursor.execute(statement("worker", "read_held_calls"))} if touched else set()
     for call_key in held & touched.keys():
         values = {"call_key": call_key, "provider_times": touched.pop(call_key)}
         cursor.execute(statement("worker", "join_held_calls"), values)
-    return _Taken(touched)
+    return _Taken(touched, more=entries >= ENTRIES_AT_ONCE or calls >= CALLS_AT_ONCE)
 
 
 def _take_held(cursor: Cursor) -> _Taken:
     entry = cursor.execute(statement("worker", "take_held_calls")).fetchone()
     touched: Touched = {}
     if entry is None:
-        return _Taken(touched)
+        return _Taken(touched, more=False)
     call_keys, times, tries = entry
     _add(touched, call_keys, times)
-    return _Taken(touched, tries)
+    return _Taken(touched, more=True, tries=tries)
 
 
-def _add(touched: Touched, call_keys: list[UUID], times: list[datetime]) -> None:
+def _add(touched: Touched, call_keys: list[CallKey], times: list[datetime]) -> None:
     for call_key, provider_time in zip(call_keys, times, strict=True):
         touched.setdefault(call_key, []).append(provider_time)
 
@@ -121,7 +126,7 @@ def _add(touched: Touched, call_keys: list[UUID], times: list[datetime]) -> None
 def _fold_or_hold(database: Database, cursor: Cursor, taken: _Taken) -> bool:
     """Fold calls, but for those whose row is refused; when it takes too long note them again, and tell so."""
     calls = list(taken.touched.items())
-    bisection = Bisection[tuple[UUID, list[datetime]]](lambda part, _: _fold_together(database, dict(part)))
+    bisection = Bisection[tuple[CallKey, list[datetime]]](lambda part, _: _fold_together(database, dict(part)))
     try:
         bisection.run(calls)
     except (DatabaseUnavailable, DatabaseNotReady) as error:
@@ -165,11 +170,11 @@ def _hold(cursor: Cursor, touched: Touched, tries: int, error: CdrError) -> None
 
 def _note_unfoldable(cursor: Cursor, touched: Touched, error: CdrError) -> None:
     [call_key] = touched
-    _log.error("call not folded", call_key=str(call_key), error=str(error))
+    _log.error("call not folded", call_key=call_key, error=str(error))
     cursor.execute(statement("worker", "note_unfoldable_call"), {**_flat(touched), "error": str(error)})
 
 
-def _flat(touched: Touched) -> dict[str, list[UUID] | list[datetime]]:
+def _flat(touched: Touched) -> dict[str, list[CallKey] | list[datetime]]:
     """Return calls as an entry of the outbox holds them; of the times the first and the last are enough."""
     pairs = [(call_key, moment) for call_key, times in touched.items() for moment in {min(times), max(times)}]
     return {"call_keys": [call_key for call_key, _ in pairs], "provider_times": [moment for _, moment in pairs]}
@@ -179,22 +184,35 @@ def _fold(cursor: Cursor, touched: Touched) -> None:
     """Fold the touched calls, the rows that held them until now, and the rows that hold them from now on."""
     before = _read_links(cursor, touched)
     rows = touched.keys() | {link.folded_under for link in before.values()}
-    changed = {"call_keys": _array(touched), **_span(cursor, rows, touched)}
-    cursor.execute(statement("worker", "link_calls"), changed)
-    cursor.execute(statement("worker", "unlink_calls"), changed)
+    span = _span(cursor, rows, touched)
+    links, known = before, set(touched)
+    if _link_anew(cursor, touched, before, span):
+        known = set()
     while True:
         members = rows | _read_members(cursor, rows)
-        links = _read_links(cursor, members)
+        if members != known:
+            links, known = _read_links(cursor, members), members
         roots = {member: find_root(member, links) for member in members}
         joined = set(roots.values()) - rows
         if not joined:
             break
         # A row that calls move to has members of its own, which are folded with them.
         rows |= joined
-    _write(cursor, roots, links, rows, _span(cursor, rows, touched))
+        span = _span(cursor, rows, touched)
+    _write(cursor, roots, links, rows, span)
 
 
-def _span(cursor: Cursor, rows: set[UUID], touched: Touched) -> dict[str, datetime]:
+def _link_anew(cursor: Cursor, touched: Touched, before: dict[CallKey, Link], span: dict[str, datetime]) -> bool:
+    """Note which original call each touched call names now; tell whether that is another than `before`."""
+    changed = {"call_keys": _array(touched), **span}
+    new = cursor.execute(statement("worker", "link_calls"), changed).rowcount
+    if touched.keys().isdisjoint(before):
+        return new > 0
+    gone = cursor.execute(statement("worker", "unlink_calls"), changed).rowcount
+    return new > 0 or gone > 0
+
+
+def _span(cursor: Cursor, rows: set[CallKey], touched: Touched) -> dict[str, datetime]:
     """Bound the provider_times of all CDRs of these calls, so that only their partitions are read."""
     times = list(chain.from_iterable(touched.values()))
     known = cursor.execute(statement("worker", "read_call_spans"), {"call_keys": _array(rows)}).fetchone() or ()
@@ -203,20 +221,25 @@ def _span(cursor: Cursor, rows: set[UUID], touched: Touched) -> dict[str, dateti
 
 
 def _write(
-    cursor: Cursor, roots: dict[UUID, UUID], links: dict[UUID, Link], rows: set[UUID], span: dict[str, datetime]
+    cursor: Cursor,
+    roots: dict[CallKey, CallKey],
+    links: dict[CallKey, Link],
+    rows: set[CallKey],
+    span: dict[str, datetime],
 ) -> None:
     """Write the rows of the roots, and delete those of `rows` that have no CDR any more."""
     ids = {link.original: link.original_call_id for link in links.values()}
-    pairs = {"call_keys": _array(roots), "root_keys": _array(roots.values())}
-    cursor.execute(statement("worker", "set_call_roots"), pairs)
-    named = {**pairs, "root_ids": [ids.get(root) for root in roots.values()]}
+    linked = {call_key: root for call_key, root in roots.items() if call_key in links}
+    if linked:
+        cursor.execute(statement("worker", "set_call_roots"), _pairs(linked))
+    named = {**_pairs(roots), "root_ids": [ids.get(root) for root in roots.values()]}
     folded = {row[0] for row in cursor.execute(statement("worker", "fold_calls"), {**named, **span})}
     gone = rows - folded
     if gone:
-        cursor.execute(statement("worker", "delete_calls"), {"call_keys": list(gone)})
+        cursor.execute(statement("worker", "delete_calls"), {"call_keys": _array(gone)})
 
 
-def find_root(call_key: UUID, links: dict[UUID, Link]) -> UUID:
+def find_root(call_key: CallKey, links: dict[CallKey, Link]) -> CallKey:
     """Follow a call to the one that it came from first.
 
     A chain longer than 32 steps ends there; a ring ends at the call of the ring with the smallest id.
@@ -230,16 +253,20 @@ def find_root(call_key: UUID, links: dict[UUID, Link]) -> UUID:
     return path[-1]
 
 
-def _read_links(cursor: Cursor, call_keys: Iterable[UUID]) -> dict[UUID, Link]:
+def _read_links(cursor: Cursor, call_keys: Iterable[CallKey]) -> dict[CallKey, Link]:
     cursor.execute(statement("worker", "read_call_links"), {"call_keys": _array(call_keys)})
     return {call_key: Link(*columns) for call_key, *columns in cursor}
 
 
-def _read_members(cursor: Cursor, root_keys: Iterable[UUID]) -> set[UUID]:
+def _read_members(cursor: Cursor, root_keys: Iterable[CallKey]) -> set[CallKey]:
     cursor.execute(statement("worker", "read_call_members"), {"root_keys": _array(root_keys)})
     return {row[0] for row in cursor}
 
 
-def _array(keys: Iterable[UUID]) -> str:
-    """Write keys as PostgreSQL does an array, which takes psycopg's list of UUIDs several times as long."""
-    return f"{{{','.join([key.hex for key in keys])}}}"
+def _pairs(roots: dict[CallKey, CallKey]) -> dict[str, Any]:
+    return {"call_keys": _array(roots), "root_keys": _array(roots.values())}
+
+
+def _array(keys: Iterable[CallKey]) -> str:
+    """Write keys as PostgreSQL does an array, which takes psycopg's list several times as long."""
+    return f"{{{','.join(keys)}}}"

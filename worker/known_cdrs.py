@@ -57,8 +57,7 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
         key, count = (arrival.identity, arrival.provider_time), row.delivery_count + len(new)
         changed.append(make_row(enrich(counting, knowledge), key, counting, loaded_at, count))
     if changed:
-        # All together: each call of this by itself would wait for an answer.
-        cursor.executemany(statement("worker", "insert_delivery"), keeping)
+        cursor.execute(statement("worker", "insert_deliveries"), {"deliveries": as_json(keeping)})
         _replace_rows(cursor, changed, knowledge.hooks)
 
 
@@ -102,18 +101,18 @@ def _read_counted(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, set[t
 
 
 def _kept(arrival: Arrivals, deliveries: list[Delivery], counting: list[Delivery]) -> list[dict[str, Any]]:
-    """Return the deliveries as what `insert_delivery` takes."""
+    """Return the deliveries as what `insert_deliveries` takes."""
     keys = {_key(delivery) for delivery in counting}
     return [
         {
-            "identity": arrival.identity,
+            "identity": arrival.identity.hex(),
             "provider_time": arrival.provider_time,
             "delivery_id": delivery.delivery_id,
             "delivery_place": delivery.place,
             "received_at": delivery.received_at,
             "format": delivery.format,
-            "fields": as_json(delivery.fields),
-            "notes": list(delivery.notes),
+            "fields": delivery.fields,
+            "notes": delivery.notes,
             "superseded": _key(delivery) not in keys,
         }
         for delivery in deliveries

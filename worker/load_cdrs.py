@@ -149,13 +149,22 @@ def _as_shown(record: Record, knowledge: Knowledge) -> Cdr:
 def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) -> None:
     """Insert each CDR by its first delivery, then merge in what is a further delivery of a known one."""
     loaded_at = datetime.now(UTC).isoformat()
-    cursor.execute(statement("worker", "look_up_by_key"))
     cursor.execute(statement("worker", "create_incoming"))
     with cursor.copy(statement("worker", "copy_incoming")) as copy:
         for record in records:
             copy.write_row(make_row(record.cdr, record.key, record.deliveries[:1], loaded_at))
-    new = cursor.execute(statement("worker", "insert_new_cdrs"), {"hooks": list(knowledge.hooks) or None}).fetchone()
-    known = _seen_before(cursor) if new is None or new[0] < len(records) else set()
+    cursor.execute(statement("worker", "insert_new_cdrs"), {"hooks": list(knowledge.hooks) or None})
+    not_new = [row[0] for row in cursor]
+    if not_new or any(len(record.deliveries) > 1 for record in records):
+        _merge_further(cursor, records, not_new, knowledge, loaded_at)
+
+
+def _merge_further(
+    cursor: Cursor, records: list[Record], not_new: list[bytes], knowledge: Knowledge, loaded_at: str
+) -> None:
+    """Merge in all deliveries that made no row; `not_new` are the identities of the CDRs that had one before."""
+    cursor.execute(statement("worker", "look_up_by_key"))
+    known = _seen_before(cursor, not_new) if not_new else set()
     arrivals = [
         Arrivals(*record.key, record.deliveries)
         for record in records
@@ -165,6 +174,6 @@ def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) 
         merge_known(cursor, arrivals, knowledge, loaded_at)
 
 
-def _seen_before(cursor: Cursor) -> set[bytes]:
-    """Return the identities among the incoming rows whose CDR another delivery has made."""
-    return {row[0] for row in cursor.execute(statement("worker", "find_other_deliveries"))}
+def _seen_before(cursor: Cursor, identities: list[bytes]) -> set[bytes]:
+    """Return those of the identities of incoming rows whose CDR another delivery has made."""
+    return {row[0] for row in cursor.execute(statement("worker", "find_other_deliveries"), {"identities": identities})}

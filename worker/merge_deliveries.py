@@ -59,6 +59,8 @@ def still_counting(ordered: list[Delivery]) -> list[Delivery]:
     value, else its first that is not empty, else its first: a delivery that holds none of these will never again. The first
     and the last delivery stay, because they say when the CDR was received.
     """
+    if len(ordered) <= 2:
+        return ordered
     counting = {0, len(ordered) - 1}
     first_sent: dict[str, int] = {}
     first_said: dict[str, int] = {}

@@ -9,19 +9,29 @@ STANDING = 4000
 ARRIVING = 300
 
 
-@pytest.fixture
-def full(loader: Loader, database_url: str) -> Loader:
-    execute(database_url, "ALTER TABLE cdr.cdrs_default SET (autovacuum_enabled = false)")
+@pytest.fixture(params=["never vacuumed", "vacuumed while it was empty"])
+def full(loader: Loader, database_url: str, request: pytest.FixtureRequest) -> Loader:
+    # What PostgreSQL finds out by itself would have it make its plans anew.
+    for table in ("cdrs_default", "calls", "call_links", "deliveries", "outbox"):
+        execute(database_url, f"ALTER TABLE cdr.{table} SET (autovacuum_enabled = false)")
+    if request.param != "never vacuumed":
+        # Then PostgreSQL knows that it is empty: to read all of it is the cheapest plan.
+        execute(database_url, "VACUUM cdr.cdrs_default")
+    # Plans are kept by a connection once it has run a statement several times.
+    for number in range(10):
+        loader.load_fields(leg(f"first-{number}", time=1), leg(f"first-{number}", time=1, duration=11))
+        loader.fold()
     for start in range(0, STANDING, 1000):
         loader.load([delivery(leg(f"standing-{number}", time=1)) for number in range(start, start + 1000)])
-    loader.fold()
+    assert loader.fold() == STANDING
     return loader
 
 
 def rows_read(loader: Loader, url: str) -> int:
     """Count the rows of CDRs that were read so far, in whatever way."""
-    # PostgreSQL counts for certain what a session did that has ended.
-    loader.database.close()
+    # A session tells now and then what it read; another one would make its plans anew.
+    with loader.database.transaction() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
     query = "SELECT sum(seq_tup_read + idx_tup_fetch) AS read FROM pg_stat_user_tables WHERE relname ~ '^cdrs_'"
     return int(select(url, query)[0]["read"])
 
@@ -35,7 +45,7 @@ def test_a_second_delivery_is_merged_without_reading_the_table(full: Loader, dat
 
     full.load_fields(*arriving(), leg("standing-7", time=1, duration=11))
 
-    assert rows_read(full, database_url) - before < 2 * ARRIVING
+    assert 0 < rows_read(full, database_url) - before < 2 * ARRIVING
 
 
 def test_calls_are_folded_without_reading_the_others_of_their_time(full: Loader, database_url: str) -> None:
@@ -44,4 +54,4 @@ def test_calls_are_folded_without_reading_the_others_of_their_time(full: Loader,
 
     assert full.fold() == ARRIVING
 
-    assert rows_read(full, database_url) - before < 4 * ARRIVING
+    assert ARRIVING <= rows_read(full, database_url) - before < 4 * ARRIVING

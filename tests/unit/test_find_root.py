@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
 
 from worker.fold_calls import MAX_STEPS, Link, find_root
 
 
-def key(call_id: str) -> UUID:
-    return UUID(int=int.from_bytes(call_id.encode()))
+def key(call_id: str) -> str:
+    return call_id.encode().hex()
 
 
-def links(**originals: str) -> dict[UUID, Link]:
+def links(**originals: str) -> dict[str, Link]:
     return {key(each): Link(key(original), each, original, key(each)) for each, original in originals.items()}
 
 
@@ -35,7 +33,7 @@ def test_a_chain_into_a_ring_ends_at_the_smallest_id_of_the_ring() -> None:
     assert find_root(key("a"), links(a="b", b="y", y="z", z="y")) == key("y")
 
 
-def chain(length: int) -> dict[UUID, Link]:
+def chain(length: int) -> dict[str, Link]:
     return links(**{f"c{step}": f"c{step - 1}" for step in range(1, length + 1)})
 
 

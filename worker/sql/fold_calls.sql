@@ -11,10 +11,18 @@ found AS MATERIALIZED (
     SELECT members.root_key, members.root_id, c.*
     FROM members
     CROSS JOIN LATERAL (
-        SELECT * FROM cdr.cdrs AS of_call
+        SELECT
+            identity, provider_time, account, call_id, call_type, direction, outcome, started_at, talk_seconds,
+            ring_seconds, queue_wait_seconds, caller_number, caller_e164, caller_country_code, called_party, called_e164,
+            called_country_code, did_number, acd_queue_name, agent_code, agent_name, price_agorot, recording_url,
+            last_received_at
+        FROM cdr.cdrs AS of_call
         WHERE of_call.call_key = members.call_key AND of_call.provider_time BETWEEN %(from)s AND %(to)s
         OFFSET 0
     ) AS c
+),
+counted AS (
+    SELECT *, count(*) OVER (PARTITION BY root_key) AS leg_count FROM found
 ),
 legs AS (
     SELECT
@@ -23,8 +31,9 @@ legs AS (
             t.leg = 1 AND bool_or(t.leg = 2) OVER (PARTITION BY c.root_key, t.leg_family), false
         ) AS superseded,
         row_number() OVER (PARTITION BY c.root_key ORDER BY c.started_at, t.leg, c.identity) AS place
-    FROM found AS c
+    FROM counted AS c
     LEFT JOIN cdr.call_types AS t ON t.call_type = c.call_type
+    WHERE c.leg_count > 1
 ),
 folded AS (
     SELECT
@@ -67,6 +76,24 @@ folded AS (
         max(provider_time) AS last_provider_time
     FROM legs
     GROUP BY root_key
+    UNION ALL
+    -- Most calls have one leg, of which all this is plain: to sort and to gather each column of it takes as long again as
+    -- the rest of the statement.
+    SELECT
+        root_key, account, root_id, ARRAY[call_id], started_at,
+        started_at + make_interval(
+            secs => coalesce(queue_wait_seconds, 0)::float8 + coalesce(ring_seconds, 0) + coalesce(talk_seconds, 0)
+        ),
+        direction, caller_number,
+        CASE WHEN caller_number IS NOT NULL THEN caller_e164 END,
+        CASE WHEN caller_number IS NOT NULL THEN caller_country_code END,
+        called_party,
+        CASE WHEN called_party IS NOT NULL THEN called_e164 END,
+        CASE WHEN called_party IS NOT NULL THEN called_country_code END,
+        did_number, acd_queue_name, agent_code, agent_name, outcome = 'answered', outcome, queue_wait_seconds, ring_seconds,
+        talk_seconds, price_agorot, 1, num_nonnulls(recording_url), last_received_at, provider_time, provider_time
+    FROM counted
+    WHERE leg_count = 1
 )
 INSERT INTO cdr.calls AS known (
     call_key, account, call_id, call_ids, started_at, ended_at, direction, caller_number, caller_e164,
@@ -105,4 +132,4 @@ ON CONFLICT (call_key) DO UPDATE SET
     last_received_at = excluded.last_received_at,
     first_provider_time = excluded.first_provider_time,
     last_provider_time = excluded.last_provider_time
-RETURNING known.call_key
+RETURNING known.call_key::text

@@ -1,4 +1,4 @@
--- Inserts the incoming rows that are new and notes what has to happen once they stand; returns how many were new.
+-- Inserts the incoming rows that are new and notes what has to happen once they stand; returns the identities of the others.
 -- The order is that of the unique key, so that two workers with the same CDRs wait for each other in one direction.
 -- The columns are named, because a migration may change the table while a connection keeps its older `incoming`.
 WITH inserted AS (
@@ -49,4 +49,8 @@ hooks_to_run AS (
         count(*) * cardinality(%(hooks)s::text[])
     FROM inserted WHERE %(hooks)s::text[] IS NOT NULL HAVING count(*) > 0
 )
-SELECT count(*) FROM inserted
+SELECT identity FROM (
+    SELECT identity, provider_time FROM incoming
+    EXCEPT
+    SELECT identity, provider_time FROM inserted
+) AS not_new

@@ -8,5 +8,5 @@ WITH RECURSIVE chain AS (
     JOIN cdr.call_links AS l ON l.call_key = chain.original_call_key
     WHERE chain.depth < 32
 )
-SELECT DISTINCT call_key, original_call_key, call_id, original_call_id, root_key
+SELECT DISTINCT call_key::text, original_call_key::text, call_id, original_call_id, root_key::text
 FROM chain

@@ -1,2 +1,2 @@
 -- The linked calls that were folded last under one of these.
-SELECT call_key FROM cdr.call_links WHERE root_key = ANY(%(root_keys)s::uuid[])
+SELECT call_key::text FROM cdr.call_links WHERE root_key = ANY(%(root_keys)s::uuid[])

@@ -10,4 +10,4 @@ WHERE outbox_id IN (
     ) AS oldest
     WHERE before < %(calls)s
 )
-RETURNING call_keys, provider_times
+RETURNING call_keys::text[], provider_times

@@ -5,4 +5,4 @@ WHERE outbox_id = (
     WHERE kind = 'calls' AND error IS NULL AND retry_at <= now()
     ORDER BY retry_at, outbox_id LIMIT 1
 )
-RETURNING call_keys, provider_times, tries
+RETURNING call_keys::text[], provider_times, tries
