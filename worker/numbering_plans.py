@@ -118,8 +118,6 @@ class _Plan:
         self.region = None if metadata.id == REGION_CODE_FOR_NON_GEO_ENTITY else metadata.id
         self.calling_code = str(metadata.country_code)
         self.lengths = metadata.general_desc.possible_length
-        # What is dialed within its own area only; a number in full never has such a length.
-        self._local_lengths = metadata.general_desc.possible_length_local_only
         self.fits = _fits(metadata.general_desc)
         self.international_prefix = _pattern(metadata.international_prefix)
         self.leading_digits = _pattern(metadata.leading_digits)
@@ -135,7 +133,7 @@ class _Plan:
 
     def is_too_long(self, national: str) -> bool:
         """Tell whether all numbers of the plan are shorter."""
-        return len(national) > self.lengths[-1] and len(national) not in self._local_lengths
+        return len(national) > self.lengths[-1]
 
     def without_trunk_prefix(self, national: str) -> str:
         """Take off what is dialed before a number at home, such as 0; some plans put something else in its place."""
@@ -165,8 +163,6 @@ class _Plan:
     def _kinds(self) -> dict[int, list[tuple[_Fits, str]]]:
         """The kinds of numbers by how many digits they have, the first that fits before others."""
         plan = self._metadata
-        # The library compares the patterns and not the lengths.
-        is_same = plan.same_mobile_and_fixed_line_pattern
         descs = [
             (plan.premium_rate, "premium"),
             (plan.toll_free, "toll_free"),
@@ -176,8 +172,8 @@ class _Plan:
             (plan.pager, "unknown"),
             (plan.uan, "unknown"),
             (plan.voicemail, "unknown"),
-            (plan.fixed_line, "unknown" if is_same else "fixed"),
-            (None if is_same else plan.mobile, "mobile"),
+            (plan.fixed_line, "fixed"),
+            (plan.mobile, "mobile"),
         ]
         kinds = [(desc.possible_length, _fits(desc), kind) for desc, kind in descs if desc]
         return {length: [(fits, kind) for lengths, fits, kind in kinds if length in lengths] for length in self.lengths}
