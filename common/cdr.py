@@ -15,7 +15,7 @@ from typing import Any
 from common import field_values as read
 from common.call_codes import call_type_name, disposition_name
 from common.errors import NotACdr
-from common.field_names import RANK, Shape, fold_name, our_name, reader_of, shape_of
+from common.field_names import Shape, fold_name, our_name, reader_of, shape_of
 from common.wire.repeats import shown
 
 
@@ -154,18 +154,20 @@ def _call_id_name(fields: dict[str, Any]) -> str | None:
 
 
 def _settled(shape: Shape, fields: dict[str, Any]) -> Shape:
-    """Pick for each field of ours that came under several names the one whose value counts, by the order of the synonyms."""
-    sent_names = {**shape.sent_names, **{ours: _best(names, fields) for ours, names in shape.rivals}}
+    """Give each field of ours that came under several names the first of them with a usable value, if any has one.
+
+    The order in which they were sent does not count, because a payload read back from the database has lost it.
+    """
+    better = {ours: name for ours, names in shape.rivals if (name := _first_usable(names, fields)) != names[0]}
+    if not better:
+        return shape
+    sent_names = {**shape.sent_names, **better}
     steps = tuple((ours, sent_names[ours], reader) for ours, _, reader in shape.steps)
     return shape._replace(steps=steps, sent_names=sent_names)
 
 
-def _best(names: tuple[str, ...], fields: dict[str, Any]) -> str:
-    best = names[0]
-    for name in names[1:]:
-        if _counts_more(name, fields[name], best, fields[best]):
-            best = name
-    return best
+def _first_usable(names: tuple[str, ...], fields: dict[str, Any]) -> str:
+    return next((name for name in names if is_usable(name, fields[name])), names[0])
 
 
 def _note_other_spellings(cdr: Cdr, fields: dict[str, Any]) -> None:
@@ -179,17 +181,6 @@ def _note_other_spellings(cdr: Cdr, fields: dict[str, Any]) -> None:
             continue
         line = f"{name}: not taken, {used} is the same field: {shown(value)}"
         cdr.problems[line] = line
-
-
-def _counts_more(name: str, value: Any, than_name: str, than_value: Any) -> bool:
-    """Compare two spellings of one field: one with a usable value first, then the synonyms' order, then the name itself.
-
-    The order in which they were sent does not count, because a payload read back from the database has lost it.
-    """
-    usable, than_usable = is_usable(name, value), is_usable(than_name, than_value)
-    if usable != than_usable:
-        return usable
-    return (RANK[fold_name(name)], name) < (RANK[fold_name(than_name)], than_name)
 
 
 def _read_custom(cdr: Cdr, shape: Shape) -> None:

@@ -52,7 +52,7 @@ _MOST_CACHED_SHAPES = 256
 # Room for any way to spell a field of ours; what is longer is none, and not worth folding.
 _LONGEST_NAME = 256
 _NO_LETTERS_OR_DIGITS = re.compile(r"[\W_]+")
-RANK = {folded: rank for rank, folded in enumerate(_SYNONYMS)}
+_RANK = {folded: rank for rank, folded in enumerate(_SYNONYMS)}
 
 
 def fold_name(name: str) -> str:
@@ -71,9 +71,9 @@ _folded = lru_cache(maxsize=4096)(_fold)
 class Shape(NamedTuple):
     """What the names of a CDR's fields mean; a sender has a few sets of them.
 
-    `steps` are each field of ours that was sent, the first name that it was sent under, and what reads its value; `sent_names`
-    are the first two of these. `rivals` are all the names of those that came under several: which one counts, only the values
-    tell. `is_plain` when no two are spellings of one name. `custom` are those that hold custom data, `variables` those that
+    `steps` are each field of ours that was sent, the name that it was sent under, and what reads its value; `sent_names` are
+    the first two of these. `rivals` are all the names of those that came under several, in the synonyms' order and then their
+    own: the first stands in `steps`, and whether another counts only the values tell. `is_plain` when no two are spellings of one name. `custom` are those that hold custom data, `variables` those that
     are a piece of it.
     """
 
@@ -106,6 +106,8 @@ def _find_shape(sent: tuple[str, ...]) -> Shape:
     for name in sent:
         if (field_of_ours := our_name(name)) is not None:
             ours.setdefault(field_of_ours, []).append(name)
+    for spellings in ours.values():
+        spellings.sort(key=lambda name: (_RANK[fold_name(name)], name))
     folded = [fold_name(name) for name in sent]
     return Shape(
         tuple((field_of_ours, names[0], READERS.get(field_of_ours, text)) for field_of_ours, names in ours.items()),

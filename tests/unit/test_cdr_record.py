@@ -318,6 +318,22 @@ def test_each_field_is_what_its_reader_makes_of_it(fields: dict[str, Any]) -> No
         assert cdr.problems.get(ours) == (problem and f"{name}: {problem}")
 
 
+@given(
+    st.dictionaries(
+        st.sampled_from([*SPELLINGS, "caller", "Caller", "callerPhone"]),
+        st.sampled_from([None, "", "c", "d", True, [1], 7]),
+    )
+)
+def test_of_several_names_the_best_usable_one_counts(sent: dict[str, Any]) -> None:
+    fields = {**sent, "ivrUniqueId": ID}
+    synonyms = ["ivruniqueid", "callid", "caller", "callerphone"]
+    cdr = read_cdr("default", NOW, fields, fields)
+    for ours, name in cdr.sent_names.items():
+        rivals = [rival for rival in fields if our_name(rival) == ours]
+        rank = {each: (not is_usable(each, fields[each]), synonyms.index(fold_name(each)), each) for each in rivals}
+        assert name == min(rivals, key=rank.__getitem__)
+
+
 def test_a_name_longer_than_any_spelling_is_no_field_of_ours() -> None:
     assert our_name("-" * 252 + "time") == "time_raw"
     assert our_name("-" * 253 + "time") is None
