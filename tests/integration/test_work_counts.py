@@ -39,7 +39,7 @@ SECRET = "a-secret-of-an-account"
 REDIS_COMMANDS_A_GROUP = 7
 # Of one job with 100 new CDRs, from the worker's start to its end.
 REDIS_COMMANDS_A_JOB = 52
-SQL_STATEMENTS_A_JOB = 26
+SQL_STATEMENTS_A_JOB = 18
 # Of each CDR, with what is remembered of those before it. Python 3.12 and newer make fewer.
 PYTHON_CALLS_A_POST = 24
 PYTHON_CALLS_AN_ENRICHMENT = 66
