@@ -10,9 +10,7 @@ from typing import Any
 import structlog
 from rq.exceptions import DequeueTimeout, StopRequested
 from rq.queue import Queue
-from rq.utils import now, utcformat
 from rq.worker.base import WorkerStatus
-from rq.worker_registration import register
 
 from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnavailable, Transient
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, CdrJob, CdrQueue, JobSerializer
@@ -21,13 +19,10 @@ from worker.holds import MAX_CDRS, Hold
 from worker.job_failure import describe, result_record
 from worker.jobs import fetch_batches, load_batches
 from worker.leases import Renewal
-from worker.less_of_rq import LessOfRq
 from worker.outbox import RECORDINGS_A_JOB
+from worker.signs_of_life import SignsOfLife
 from worker.split_jobs import split_if_deadly
 
-# A worker that has said nothing for so long is dead to `cdr status` and `rq info`.
-SILENT_SECONDS = 60
-HEARTBEAT_SECONDS = 3.0
 # An idle worker looks up so often whether it has been told to stop.
 LISTEN_SECONDS = 1
 # How long to wait after a transient failure before the next try: doubled each time, up to the last.
@@ -40,7 +35,7 @@ MOST_TOGETHER = {CDRS: MAX_CDRS, RECORDINGS: RECORDINGS_A_JOB}
 _log = structlog.get_logger("worker.queue_worker")
 
 
-class CdrWorker(LessOfRq):
+class CdrWorker(SignsOfLife):
     """Runs jobs in its own process, so that connections and what the stages know live on between jobs.
 
     A transient failure puts the job back at the head of its queue and pauses this worker; it is never a failed job. A Redis
@@ -58,9 +53,8 @@ class CdrWorker(LessOfRq):
             raise ConfigurationError("a worker listens to one queue: start one worker a queue")
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._setback: CdrError | None = None
-        self._next_heartbeat = 0.0
-        self._written_state = ""
         self._redis_is_away = False
+        self._renewal = Renewal(self.show_busy)
 
     # What RQ asks of a worker between jobs.
 
@@ -82,38 +76,12 @@ class CdrWorker(LessOfRq):
         if not self._redis_is_away:
             with suppress(QueueUnavailable), translated():
                 sign_off()
-
-    def set_state(self, state: str, pipeline: Any = None) -> None:
-        """Tell what the worker does, if it does not say so already."""
-        self._state = state
-        if state != self._written_state:
-            super().set_state(state, pipeline)
-            self._written_state = state
+        self._renewal.end()
 
     def check_for_suspension(self, burst: bool) -> None:
         """Wait as long as `rq suspend` asks to."""
         ask = super().check_for_suspension
         self._wait_for_redis(lambda: ask(burst))
-
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002 - RQ's signature
-        """Tell that the worker lives, as RQ has it do after each job; a Redis that is away is the next step's to wait for."""
-        with suppress(QueueUnavailable), translated():
-            self._beat()
-
-    def _beat(self) -> None:
-        """Tell now and then that the worker lives, and register again what Redis has forgotten meanwhile."""
-        if time.monotonic() < self._next_heartbeat:
-            return
-        self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
-        self.last_heartbeat: Any = now()
-        with self.connection.pipeline(transaction=True) as beat:
-            beat.hset(self.key, "last_heartbeat", utcformat(self.last_heartbeat))
-            beat.expire(self.key, SILENT_SECONDS)
-            forgotten, _ = beat.execute()
-            if forgotten and self.birth_date:
-                beat.hset(self.key, mapping={**self.serialize(), "state": self._written_state})
-                register(self, beat)
-                beat.execute()
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take the next job; None when there is none in a burst, or for `max_idle_time` seconds.
@@ -125,7 +93,7 @@ class CdrWorker(LessOfRq):
             try:
                 with translated():
                     self.set_state(WorkerStatus.IDLE)
-                    self._beat()
+                    self.beat()
                     return CdrQueue.dequeue_any(self.queues, timeout and LISTEN_SECONDS, connection=self.connection)
             except DequeueTimeout:
                 if idle_until is not None and time.monotonic() > idle_until:
@@ -160,7 +128,7 @@ class CdrWorker(LessOfRq):
         self._setback = None
         hold = Hold(self.connection, queue.name)
         try:
-            with Renewal(hold, self._show_busy):
+            with self._renewal.of(hold):
                 self._run(hold, job, queue)
         except QueueUnavailable as error:
             self._leave(hold, error)
@@ -192,11 +160,6 @@ class CdrWorker(LessOfRq):
         if not self._redis_is_away:
             with suppress(QueueUnavailable):
                 hold.put_back(hold.job_ids)
-
-    def _show_busy(self) -> None:
-        with translated():
-            self.set_state(WorkerStatus.BUSY)
-            self._beat()
 
     def _read(self, hold: Hold, first: CdrJob, job_ids: list[str]) -> list[CdrJob]:
         """Read the jobs that came along; what cannot be read goes back, to be dealt with when it is taken by itself."""

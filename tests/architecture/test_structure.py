@@ -35,7 +35,13 @@ COMMAND_GROUPS = {
 OWNERS = {
     "psycopg": {"common/postgres.py"},
     "redis": {"common/redis_client.py", "api/durable_queue.py"},
-    "rq": {"common/job_queue.py", "worker/job_failure.py", "worker/less_of_rq.py", "worker/queue_worker.py"},
+    "rq": {
+        "common/job_queue.py",
+        "worker/job_failure.py",
+        "worker/less_of_rq.py",
+        "worker/queue_worker.py",
+        "worker/signs_of_life.py",
+    },
     "urllib3": {"worker/recordings/safe_http.py", "worker/post_webhook.py", "cdr/post_cdr.py"},
     "obstore": {"worker/recordings/object_store.py"},
     "phonenumbers": {"worker/phone_numbers.py"},

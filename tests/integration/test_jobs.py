@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -513,6 +513,14 @@ def hold(connection: Any, *batches: list[Any]) -> Hold:
     return made
 
 
+@contextmanager
+def renewed(held: Hold) -> Iterator[None]:
+    renewal = Renewal()
+    with renewal.of(held):
+        yield
+    renewal.end()
+
+
 def let_leases_run_out(connection: Any) -> None:
     """Do what time does: nobody has renewed for longer than a lease."""
     for job_id in connection.zrange(lease_key(CDRS), 0, -1):
@@ -525,7 +533,7 @@ def let_leases_run_out(connection: Any) -> None:
 def test_a_lease_is_renewed_while_its_job_runs(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
     held = hold(connection, [delivery(leg("a"))])
-    with Renewal(held):
+    with renewed(held):
         let_leases_run_out(connection)
         until(lambda: (connection.zscore(lease_key(CDRS), held.job_ids[0]) or 0) > time.time())
 
@@ -535,7 +543,7 @@ def test_a_lease_that_cannot_be_renewed_does_not_end_its_job(
 ) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
     held = hold(connection, [delivery(leg("a"))])
-    with Renewal(held):
+    with renewed(held):
         connection.rename(holders_key(CDRS), "aside")
         connection.set(holders_key(CDRS), "of another type")
         until(lambda: "lease not renewed" in capsys.readouterr().out)
