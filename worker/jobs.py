@@ -6,7 +6,6 @@ failed job, to be listed and replayed with `cdr failed`.
 
 from __future__ import annotations
 
-import time
 from hashlib import sha256
 from typing import Any
 
@@ -32,20 +31,12 @@ from worker import context
 from worker.bisection import Failed
 from worker.hook_jobs import read_hook_call
 from worker.load_cdrs import gather, load, load_all
-from worker.outbox import enqueue_once, work_off
+from worker.outbox import enqueue_once
 from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.put_off import put_off
 from worker.quarantine import keep
 from worker.run_hook import run_hook as call_hook
 from worker.scheduled_jobs import schedule_recordings
-
-FOLLOW_UP_SECONDS = 0.1
-# What follows a load takes a worker no longer than this at a time. When it cannot be done, or takes longer all the same,
-# this worker leaves it to the scheduler for a while: loading comes first.
-FOLLOW_UP_AT_MOST_SECONDS = 1.0
-LEAVE_TO_SCHEDULER_SECONDS = 30.0
-# Queueing the hooks of many CDRs takes about as long as loading them, so the scheduler does that meanwhile.
-FOLLOW_UP_HOOKS = 100
 
 _log = structlog.get_logger("worker.jobs")
 
@@ -61,7 +52,7 @@ def load_cdrs(version: int, batch: list[Any]) -> None:
     refused += not_enriched + loaded.refused
     _settle(LOAD_CDRS, len(batch), refused, loaded.held)
     _count(loaded=len(batch) - sum(len(each.items) for each in refused + loaded.held))
-    _after_commit()
+    here.follow_up.tell()
 
 
 def load_batches(payloads: list[tuple[int, list[Any]]]) -> None:
@@ -81,7 +72,7 @@ def load_batches(payloads: list[tuple[int, list[Any]]]) -> None:
     _raise_first(refused)
     load_all(here.database, gather(enriched), here.knowledge)
     _count(loaded=len(deliveries))
-    _after_commit()
+    here.follow_up.tell()
 
 
 def keep_bodies(version: int, batch: list[Any]) -> None:
@@ -186,23 +177,3 @@ def _count(loaded: int) -> None:
         pipeline.hincrby(COUNTERS_KEY, "loaded", loaded)
         pipeline.hset(COUNTERS_KEY, LAST_LOADED_FIELD, timestamp())
         pipeline.execute()
-
-
-def _after_commit() -> None:
-    """Do what follows a load: at once when there is little to do, for many loads together when there is much.
-
-    The rows stand, so a failure here is only logged. What is left is for the next load, or for the scheduler.
-    """
-    here = context.current()
-    began = time.monotonic()
-    if began < here.follow_up_due:
-        return
-    most_hooks = FOLLOW_UP_HOOKS if here.knowledge.hooks else 0
-    try:
-        work_off(here.database, here.redis, FOLLOW_UP_AT_MOST_SECONDS, most_hooks)
-    except Exception as error:  # noqa: BLE001 - the rows stand, so that nothing may fail their job
-        _log.warning("left to the scheduler", reason=getattr(error, "reason", "error"), error=str(error))
-        here.follow_up_due = time.monotonic() + LEAVE_TO_SCHEDULER_SECONDS
-        return
-    slow = time.monotonic() - began > 2 * FOLLOW_UP_AT_MOST_SECONDS
-    here.follow_up_due = time.monotonic() + (LEAVE_TO_SCHEDULER_SECONDS if slow else FOLLOW_UP_SECONDS)

@@ -15,6 +15,8 @@ from rq.worker.base import WorkerStatus
 from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnavailable, Transient
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, CdrJob, CdrQueue, JobSerializer
 from common.redis_client import RedisClient, translated
+from worker.context import end_follow_up
+from worker.follow_up import GRACE_SECONDS
 from worker.holds import MAX_CDRS, Hold
 from worker.job_failure import describe, result_record
 from worker.jobs import fetch_batches, load_batches
@@ -54,6 +56,8 @@ class CdrWorker(SignsOfLife):
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._setback: CdrError | None = None
         self._redis_is_away = False
+        # What its end leaves to what follows its loads.
+        self._grace_seconds = GRACE_SECONDS
         self._renewal = Renewal(self.show_busy)
 
     # What RQ asks of a worker between jobs.
@@ -71,12 +75,13 @@ class CdrWorker(SignsOfLife):
         return self._shutdown_requested_date is not None
 
     def teardown(self) -> None:
-        """Sign off, unless Redis is away: what it knows of this worker it forgets by itself."""
+        """Sign off, unless Redis is away: what it knows of this worker it forgets by itself. Then end what follows loads."""
         sign_off: Callable[[], None] = super().teardown
         if not self._redis_is_away:
             with suppress(QueueUnavailable), translated():
                 sign_off()
         self._renewal.end()
+        end_follow_up(self._grace_seconds)
 
     def check_for_suspension(self, burst: bool) -> None:
         """Wait as long as `rq suspend` asks to."""
@@ -147,6 +152,7 @@ class CdrWorker(SignsOfLife):
         except (StopRequested, SystemExit, KeyboardInterrupt):
             # A second signal to stop: nobody has to wait for the leases to run out.
             self._stop_requested = True
+            self._grace_seconds = 0.0
             hold.put_back(hold.job_ids)
 
     def _leave(self, hold: Hold, error: QueueUnavailable) -> None:

@@ -160,7 +160,7 @@ def test_a_blind_except_stands_only_where_failures_are_decided() -> None:
         "api/receive_cdr.py",
         "api/usual_post.py",
         "cdr/doctor/examine.py",
-        "worker/jobs.py",
+        "worker/follow_up.py",
         "worker/recordings/fetch_recording.py",
         "worker/queue_worker.py",
         # The user's own code may raise anything, and costs itself only.

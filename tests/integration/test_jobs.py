@@ -41,7 +41,7 @@ from common.postgres import Database
 from common.queue_format import finished_key, lease_key
 from common.replay_failed import replay
 from common.requeue import Moved, move_to_queue
-from worker import context, jobs, leases, queue_worker, scheduled_jobs, scheduler
+from worker import context, follow_up, jobs, leases, queue_worker, scheduled_jobs, scheduler
 from worker import sweep as sweeping
 from worker.bisection import Failed
 from worker.holds import Hold, holders_key
@@ -292,7 +292,7 @@ def test_a_load_whose_aftermath_fails_is_a_load(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(jobs, "work_off", fail)
+    monkeypatch.setattr(follow_up, "work_off", fail)
     queue(connection, LOAD_CDRS, [delivery(leg("a"))])
     run(connection)
     assert (loaded(database_url), queued(connection), failed(connection)) == ({"a"}, [], [])
