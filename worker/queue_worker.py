@@ -183,13 +183,14 @@ class CdrWorker(SignsOfLife):
         Tell whether they are done with for now. They are not when one of them cannot be: which one, and why, shows when each is run alone.
         """
         job_ids = [job.id for job in jobs]
+        loaded = 0
         if not jobs[0].size or jobs[0].deaths:
             return False
         try:
             functions = {job.func_name for job in jobs}
             payloads: list[Any] = [job.args for job in jobs]
             if functions == {LOAD_CDRS}:
-                load_batches(payloads)
+                loaded = load_batches(payloads)
             elif functions == {FETCH_RECORDINGS}:
                 fetch_batches(payloads)
             else:
@@ -206,7 +207,7 @@ class CdrWorker(SignsOfLife):
         except Exception as error:  # noqa: BLE001 - running each alone decides what becomes of it
             _log.info("run one by one", jobs=len(jobs), error=str(error))
             return False
-        hold.finish_together(job_ids, self.key)
+        hold.finish_together(job_ids, self.key, loaded)
         return True
 
     def _run_alone(self, hold: Hold, jobs: list[CdrJob], queue: Queue) -> None:
