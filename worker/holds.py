@@ -30,7 +30,7 @@ from common.redis_client import RedisClient, translated
 from worker import hold_scripts
 
 LEASE_SECONDS = 12.0
-MAX_CDRS = 1000
+MAX_CDRS = 2000
 MAX_JOBS = 200
 # The registry of what runs is for people: who is alive is told by the leases, and a stock command must not call our jobs
 # abandoned.

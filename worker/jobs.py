@@ -6,6 +6,7 @@ failed job, to be listed and replayed with `cdr failed`.
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -30,13 +31,17 @@ from common.redis_client import translated
 from worker import context
 from worker.bisection import Failed
 from worker.hook_jobs import read_hook_call
-from worker.load_cdrs import gather, load, load_all
+from worker.load_cdrs import Record, gather, load, load_all
 from worker.outbox import enqueue_once
 from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.put_off import put_off
 from worker.quarantine import keep
 from worker.run_hook import run_hook as call_hook
 from worker.scheduled_jobs import schedule_recordings
+from worker.side_thread import SideThread
+
+# So many CDRs are loaded in one transaction, where jobs with more are loaded together.
+PART_CDRS = 500
 
 _log = structlog.get_logger("worker.jobs")
 
@@ -56,10 +61,10 @@ def load_cdrs(version: int, batch: list[Any]) -> None:
 
 
 def load_batches(payloads: list[tuple[int, list[Any]]]) -> int:
-    """Load the batches of several jobs, given by their arguments, in one transaction: all or none.
+    """Load the batches of several jobs, given by their arguments: each part of them in one transaction, all or none.
 
     Returns how many deliveries they carry, for whoever notes that the jobs are done to count. Raises whatever keeps one of
-    them from being loaded; each is then for `load_cdrs` alone.
+    them from being loaded, when parts before it are loaded; each job is then for `load_cdrs` alone, which loads those once.
     """
     deliveries: list[Delivery] = []
     for version, batch in payloads:
@@ -69,11 +74,22 @@ def load_batches(payloads: list[tuple[int, list[Any]]]) -> int:
         deliveries += rebuilt
     here = context.current()
     here.refresh()
-    enriched, refused = _enrich_each(deliveries, here.knowledge)
-    _raise_first(refused)
-    load_all(here.database, gather(enriched), here.knowledge)
+    *parts, last = [deliveries[start : start + PART_CDRS] for start in range(0, len(deliveries), PART_CDRS)] or [[]]
+    # PostgreSQL loads a part while the next one is enriched.
+    with SideThread() as side:
+        for part in parts:
+            side.do(partial(load_all, here.database, _gather_all(part, here.knowledge), here.knowledge))
+        records = _gather_all(last, here.knowledge)
+    load_all(here.database, records, here.knowledge)
     here.follow_up.tell()
     return len(deliveries)
+
+
+def _gather_all(deliveries: list[Delivery], knowledge: Knowledge) -> list[Record]:
+    """Enrich deliveries and put those of one CDR together; raises what keeps one of them from being enriched."""
+    enriched, refused = _enrich_each(deliveries, knowledge)
+    _raise_first(refused)
+    return gather(enriched)
 
 
 def keep_bodies(version: int, batch: list[Any]) -> None:

@@ -178,7 +178,7 @@ class CdrWorker(SignsOfLife):
         return [job for job in (first, *others) if job.id in job_ids and job.id not in broken]
 
     def _do_together(self, hold: Hold, jobs: list[CdrJob]) -> bool:
-        """Load the batches of all jobs in one transaction, or fetch their recordings side by side.
+        """Load the batches of all jobs together, or fetch their recordings side by side.
 
         Tell whether they are done with for now. They are not when one of them cannot be: which one, and why, shows when each is run alone.
         """

@@ -166,6 +166,7 @@ def test_a_blind_except_stands_only_where_failures_are_decided() -> None:
         # The user's own code may raise anything, and costs itself only.
         "worker/run_hook.py",
         "worker/scheduler.py",
+        "worker/side_thread.py",
     }
 
 

@@ -184,6 +184,93 @@ def test_many_small_jobs_are_loaded_in_one_transaction(connection: redis.Redis, 
     assert len({row["transaction"] for row in rows}) == 1
 
 
+def parts_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PART_CDRS", 2)
+
+
+def test_many_cdrs_are_loaded_in_parts(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    for names in ("a", "bcd", "e"):
+        queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in names])
+    run(connection)
+    rows = select(
+        database_url, "SELECT array_agg(call_id ORDER BY call_id) AS part FROM cdr.cdrs GROUP BY xmin::text ORDER BY 1"
+    )
+    assert [row["part"] for row in rows] == [["a", "b"], ["c", "d"], ["e"]]
+    assert (queued(connection), connection.hget(COUNTERS_KEY, "loaded")) == ([], b"5")
+
+
+def test_a_part_is_loaded_while_the_next_is_enriched(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    enriched_next = threading.Event()
+    enrich, load_all = jobs.enrich, jobs.load_all
+
+    def enrich_and_tell(deliveries: Any, *arguments: Any) -> Any:
+        if deliveries[0].fields["ivruniqueid"] == "c":
+            enriched_next.set()
+        return enrich(deliveries, *arguments)
+
+    def load_when_told(*arguments: Any) -> None:
+        assert enriched_next.wait(30)
+        load_all(*arguments)
+
+    monkeypatch.setattr(jobs, "enrich", enrich_and_tell)
+    monkeypatch.setattr(jobs, "load_all", load_when_told)
+    queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
+    run(connection)
+    assert loaded(database_url) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 4])
+def test_a_refused_cdr_fails_alone_in_whichever_part_it_is(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    parts_of_two(monkeypatch)
+    execute(database_url, "ALTER TABLE cdr.cdrs ADD CONSTRAINT of_a_user CHECK (call_id <> 'bad')")
+    names = ["a", "b", "c", "d"]
+    names.insert(place, "bad")
+    ids = {name: queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in names}
+    run(connection)
+    assert (loaded(database_url), failed(connection)) == ({"a", "b", "c", "d"}, [ids["bad"]])
+    counts = select(database_url, "SELECT DISTINCT delivery_count FROM cdr.cdrs")
+    assert ([row["delivery_count"] for row in counts], connection.hget(COUNTERS_KEY, "loaded")) == ([1], b"4")
+
+
+def test_a_cdr_that_cannot_be_enriched_fails_alone_though_a_part_is_being_loaded(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    ids = {name: queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in ("a", "b", "", "d")}
+    run(connection)
+    assert (loaded(database_url), failed(connection)) == ({"a", "b", "d"}, [ids[""]])
+
+
+def test_all_jobs_go_back_when_the_database_goes_away_between_two_parts(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    load_all = jobs.load_all
+
+    def load_the_first(database: Any, records: Any, knowledge: Any) -> None:
+        if records[0].cdr.call_id != "a":
+            raise DatabaseUnavailable("away")
+        load_all(database, records, knowledge)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "load_all", load_the_first)
+        ids = [queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in "abcde"]
+        run(connection)
+        assert (loaded(database_url), queued(connection), failed(connection)) == ({"a", "b"}, ids, [])
+    run(connection)
+    counts = select(database_url, "SELECT call_id, delivery_count FROM cdr.cdrs ORDER BY 1")
+    assert [(row["call_id"], row["delivery_count"]) for row in counts] == [(name, 1) for name in "abcde"]
+    assert (queued(connection), connection.hget(COUNTERS_KEY, "loaded")) == ([], b"5")
+
+
 def test_jobs_that_are_loaded_together_leave_nothing_behind(connection: redis.Redis) -> None:
     ids = [queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in "abc"]
     run(connection)
