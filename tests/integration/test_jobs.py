@@ -207,6 +207,7 @@ def test_a_part_is_loaded_while_the_next_is_enriched(
 ) -> None:
     parts_of_two(monkeypatch)
     enriched_next = threading.Event()
+    beside: list[bool] = []
     enrich, load_all = jobs.enrich, jobs.load_all
 
     def enrich_and_tell(deliveries: Any, *arguments: Any) -> Any:
@@ -215,14 +216,14 @@ def test_a_part_is_loaded_while_the_next_is_enriched(
         return enrich(deliveries, *arguments)
 
     def load_when_told(*arguments: Any) -> None:
-        assert enriched_next.wait(30)
+        beside.append(enriched_next.wait(10))
         load_all(*arguments)
 
     monkeypatch.setattr(jobs, "enrich", enrich_and_tell)
     monkeypatch.setattr(jobs, "load_all", load_when_told)
     queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
     run(connection)
-    assert loaded(database_url) == {"a", "b", "c"}
+    assert (loaded(database_url), beside) == ({"a", "b", "c"}, [True, True])
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3, 4])

@@ -63,6 +63,7 @@ def test_whoever_loads_does_not_wait_for_what_follows(passes: Passes) -> None:
     following.tell()
     passes.may_end.release(2)
     following.end(LONGEST_SECONDS)
+    assert not following.is_left_to_scheduler
 
 
 def test_loads_that_come_during_a_pass_are_one_more_pass(passes: Passes) -> None:
