@@ -109,7 +109,7 @@ def current() -> Context:
     return _Kept.context
 
 
-def end_follow_up(seconds: float) -> None:
-    """Give what follows the last load of this process so many seconds, if it has loaded anything."""
+def end_follow_up() -> None:
+    """Wait for what follows the last load of this process, if it has loaded anything, and end the thread that does it."""
     if _Kept.context is not None and _Kept.context.process_id == os.getpid():
-        _Kept.context.follow_up.end(seconds)
+        _Kept.context.follow_up.end()

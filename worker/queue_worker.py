@@ -16,7 +16,6 @@ from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnava
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, CdrJob, CdrQueue, JobSerializer
 from common.redis_client import RedisClient, translated
 from worker.context import end_follow_up
-from worker.follow_up import GRACE_SECONDS
 from worker.holds import MAX_CDRS, Hold
 from worker.job_failure import describe, result_record
 from worker.jobs import fetch_batches, load_batches
@@ -56,8 +55,7 @@ class CdrWorker(SignsOfLife):
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._setback: CdrError | None = None
         self._redis_is_away = False
-        # What its end leaves to what follows its loads.
-        self._grace_seconds = GRACE_SECONDS
+        self._is_broken_off = False
         self._renewal = Renewal(self.show_busy)
 
     # What RQ asks of a worker between jobs.
@@ -81,7 +79,8 @@ class CdrWorker(SignsOfLife):
             with suppress(QueueUnavailable), translated():
                 sign_off()
         self._renewal.end()
-        end_follow_up(self._grace_seconds)
+        if not self._is_broken_off:
+            end_follow_up()
 
     def check_for_suspension(self, burst: bool) -> None:
         """Wait as long as `rq suspend` asks to."""
@@ -151,8 +150,7 @@ class CdrWorker(SignsOfLife):
                 self._run_alone(hold, jobs, queue)
         except (StopRequested, SystemExit, KeyboardInterrupt):
             # A second signal to stop: nobody has to wait for the leases to run out.
-            self._stop_requested = True
-            self._grace_seconds = 0.0
+            self._stop_requested = self._is_broken_off = True
             hold.put_back(hold.job_ids)
 
     def _leave(self, hold: Hold, error: QueueUnavailable) -> None:

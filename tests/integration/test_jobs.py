@@ -386,6 +386,14 @@ def test_a_load_whose_aftermath_fails_is_a_load(
     assert (loaded(database_url), queued(connection), failed(connection)) == ({"a"}, [], [])
 
 
+def test_a_worker_that_ends_has_done_what_follows_its_last_load(connection: redis.Redis, database_url: str) -> None:
+    for name in "abc":
+        queue(connection, LOAD_CDRS, [delivery(leg(name, record="https://recordings.invalid/1.mp3"))])
+        run(connection)
+        assert select(database_url, "SELECT FROM cdr.outbox") == []
+    assert len(select(database_url, "SELECT FROM cdr.calls")) == len(queued(connection, RECORDINGS)) == 3
+
+
 def test_bodies_are_kept(connection: redis.Redis, database_url: str) -> None:
     queue(connection, KEEP_BODIES, [QuarantinedBody(1, "acme", "json", "unreadable", "why", {}, b"\x00{")])
     run(connection)
