@@ -31,7 +31,7 @@ from common.redis_client import RedisClient, connect
 from common.settings import AccountDefaults
 from worker.accounts import Accounts
 from worker.extension_directory import ExtensionDirectory
-from worker.holds import MAX_CDRS
+from worker.jobs import PART_CDRS
 from worker.load_cdrs import gather
 from worker.pipeline import Knowledge, enrich
 from worker.rows import make_row
@@ -202,8 +202,8 @@ def _prepared(jobs: list[NewJob]) -> list[list[tuple[Any, ...]]]:
         deliveries += msgspec.convert(JobSerializer.loads(JobSerializer.dumps(job.arguments[0])), list[Delivery])
     loaded_at = deliveries[-1].received_at.isoformat()
     batches = []
-    for start in range(0, len(deliveries), MAX_CDRS):
-        enriched = [(enrich([each], knowledge), each) for each in deliveries[start : start + MAX_CDRS]]
+    for start in range(0, len(deliveries), PART_CDRS):
+        enriched = [(enrich([each], knowledge), each) for each in deliveries[start : start + PART_CDRS]]
         batches.append(
             [make_row(record.cdr, record.key, record.deliveries[:1], loaded_at) for record in gather(enriched)]
         )

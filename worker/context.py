@@ -1,4 +1,4 @@
-"""What the job functions work with: one database connection, one Redis client, the store, what the stages know.
+"""What the job functions work with: a database connection, a Redis client, the store, what the stages know.
 
 RQ calls job functions by name with nothing but their payload, so this is kept for the process. It is made when first
 wanted and again in a forked child, because connections must not be shared over a fork (a stock `rq worker` forks).
@@ -24,6 +24,7 @@ from common.settings import (
 )
 from worker.accounts import Accounts
 from worker.extension_directory import ExtensionDirectory
+from worker.follow_up import FollowUp
 from worker.hook_functions import Hook, import_hooks
 from worker.pipeline import Knowledge
 
@@ -36,18 +37,18 @@ class Context:
 
     def __init__(self) -> None:
         self.process_id = os.getpid()
-        # When the worker may next do what follows its loads, on the monotonic clock.
-        self.follow_up_due = 0.0
-        self.database = Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr worker")
+        self.database = _open_database()
         self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory(), load(NamedHooks).hooks)
 
     @cached_property
     def redis(self) -> RedisClient:
         """A Redis client."""
-        settings = load(RedisSettings)
-        return connect(
-            settings.redis_url.get_secret_value(), ack_level=settings.ack_level, ack_replicas=settings.ack_replicas
-        )
+        return _connect()
+
+    @cached_property
+    def follow_up(self) -> FollowUp:
+        """What does what follows the loads; its thread has connections of its own."""
+        return FollowUp(_open_database(), _connect(), has_hooks=bool(self.knowledge.hooks))
 
     @cached_property
     def recordings(self) -> Batch:
@@ -84,6 +85,17 @@ class Context:
         self.knowledge.directory.refresh(self.database)
 
 
+def _open_database() -> Database:
+    return Database(load(DatabaseSettings).database_url.get_secret_value(), "cdr worker")
+
+
+def _connect() -> RedisClient:
+    settings = load(RedisSettings)
+    return connect(
+        settings.redis_url.get_secret_value(), ack_level=settings.ack_level, ack_replicas=settings.ack_replicas
+    )
+
+
 class _Kept:
     """The context of this process."""
 
@@ -95,3 +107,9 @@ def current() -> Context:
     if _Kept.context is None or _Kept.context.process_id != os.getpid():
         _Kept.context = Context()
     return _Kept.context
+
+
+def end_follow_up() -> None:
+    """Wait for what follows the last load of this process, if it has loaded anything, and end the thread that does it."""
+    if _Kept.context is not None and _Kept.context.process_id == os.getpid():
+        _Kept.context.follow_up.end()

@@ -101,12 +101,17 @@ return 1
 """
 )
 
-# ARGV: token, worker's key, ids. What failed before and has been done now is a failed job no longer.
+# ARGV: token, worker's key, deliveries loaded, now as text, ids. What failed before and has been done now is a failed job no
+# longer. Whoever has got all the jobs meanwhile counts what they carry.
 FINISH_TOGETHER = (
     PLACES
     + """
-local mine, keys = given_up(ARGV[1], {unpack(ARGV, 3)}), {}
+local mine, keys = given_up(ARGV[1], {unpack(ARGV, 5)}), {}
 if #mine == 0 then return 0 end
+if ARGV[3] ~= '0' then
+    redis.call('HINCRBY', counters, 'loaded', ARGV[3])
+    redis.call('HSET', counters, 'last_loaded_at', ARGV[4])
+end
 for _, id in ipairs(mine) do
     keys[#keys + 1], keys[#keys + 2] = 'rq:job:' .. id, 'rq:results:' .. id
 end

@@ -30,7 +30,7 @@ from common.redis_client import RedisClient, translated
 from worker import hold_scripts
 
 LEASE_SECONDS = 12.0
-MAX_CDRS = 1000
+MAX_CDRS = 2000
 MAX_JOBS = 200
 # The registry of what runs is for people: who is alive is told by the leases, and a stock command must not call our jobs
 # abandoned.
@@ -79,9 +79,9 @@ class Hold:
         """Show a job as being run; False when it may not be run, because it is held no longer."""
         return bool(self._run(hold_scripts.START, job_id, worker_name, timestamp(), STARTED_SECONDS))
 
-    def finish_together(self, job_ids: Sequence[str], worker_key: str) -> int:
-        """Forget jobs that are done."""
-        return self._settle(job_ids, hold_scripts.FINISH_TOGETHER, worker_key, *job_ids)
+    def finish_together(self, job_ids: Sequence[str], worker_key: str, loaded: int = 0) -> int:
+        """Forget jobs that are done, and count the deliveries that were loaded."""
+        return self._settle(job_ids, hold_scripts.FINISH_TOGETHER, worker_key, loaded, timestamp(), *job_ids)
 
     def finish(self, job_id: str, worker_key: str) -> int:
         """Note that a job which was started is done."""

@@ -6,7 +6,7 @@ failed job, to be listed and replayed with `cdr failed`.
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -31,21 +31,17 @@ from common.redis_client import translated
 from worker import context
 from worker.bisection import Failed
 from worker.hook_jobs import read_hook_call
-from worker.load_cdrs import gather, load, load_all
-from worker.outbox import enqueue_once, work_off
+from worker.load_cdrs import Record, gather, load, load_all
+from worker.outbox import enqueue_once
 from worker.pipeline import Knowledge, NotLoadable, enrich
 from worker.put_off import put_off
 from worker.quarantine import keep
 from worker.run_hook import run_hook as call_hook
 from worker.scheduled_jobs import schedule_recordings
+from worker.side_thread import SideThread
 
-FOLLOW_UP_SECONDS = 0.1
-# What follows a load takes a worker no longer than this at a time. When it cannot be done, or takes longer all the same,
-# this worker leaves it to the scheduler for a while: loading comes first.
-FOLLOW_UP_AT_MOST_SECONDS = 1.0
-LEAVE_TO_SCHEDULER_SECONDS = 30.0
-# Queueing the hooks of many CDRs takes about as long as loading them, so the scheduler does that meanwhile.
-FOLLOW_UP_HOOKS = 100
+# So many CDRs are loaded in one transaction, where jobs with more are loaded together.
+PART_CDRS = 500
 
 _log = structlog.get_logger("worker.jobs")
 
@@ -61,13 +57,14 @@ def load_cdrs(version: int, batch: list[Any]) -> None:
     refused += not_enriched + loaded.refused
     _settle(LOAD_CDRS, len(batch), refused, loaded.held)
     _count(loaded=len(batch) - sum(len(each.items) for each in refused + loaded.held))
-    _after_commit()
+    here.follow_up.tell()
 
 
-def load_batches(payloads: list[tuple[int, list[Any]]]) -> None:
-    """Load the batches of several jobs, given by their arguments, in one transaction: all or none.
+def load_batches(payloads: list[tuple[int, list[Any]]]) -> int:
+    """Load the batches of several jobs, given by their arguments: each part of them in one transaction, all or none.
 
-    Raises whatever keeps one of them from being loaded; each is then for `load_cdrs` alone.
+    Returns how many deliveries they carry, for whoever notes that the jobs are done to count. Raises whatever keeps one of
+    them from being loaded, when parts before it are loaded; each job is then for `load_cdrs` alone, which loads those once.
     """
     deliveries: list[Delivery] = []
     for version, batch in payloads:
@@ -77,11 +74,22 @@ def load_batches(payloads: list[tuple[int, list[Any]]]) -> None:
         deliveries += rebuilt
     here = context.current()
     here.refresh()
-    enriched, refused = _enrich_each(deliveries, here.knowledge)
+    *parts, last = [deliveries[start : start + PART_CDRS] for start in range(0, len(deliveries), PART_CDRS)] or [[]]
+    # PostgreSQL loads a part while the next one is enriched.
+    with SideThread() as side:
+        for part in parts:
+            side.do(partial(load_all, here.database, _gather_all(part, here.knowledge), here.knowledge))
+        records = _gather_all(last, here.knowledge)
+    load_all(here.database, records, here.knowledge)
+    here.follow_up.tell()
+    return len(deliveries)
+
+
+def _gather_all(deliveries: list[Delivery], knowledge: Knowledge) -> list[Record]:
+    """Enrich deliveries and put those of one CDR together; raises what keeps one of them from being enriched."""
+    enriched, refused = _enrich_each(deliveries, knowledge)
     _raise_first(refused)
-    load_all(here.database, gather(enriched), here.knowledge)
-    _count(loaded=len(deliveries))
-    _after_commit()
+    return gather(enriched)
 
 
 def keep_bodies(version: int, batch: list[Any]) -> None:
@@ -186,23 +194,3 @@ def _count(loaded: int) -> None:
         pipeline.hincrby(COUNTERS_KEY, "loaded", loaded)
         pipeline.hset(COUNTERS_KEY, LAST_LOADED_FIELD, timestamp())
         pipeline.execute()
-
-
-def _after_commit() -> None:
-    """Do what follows a load: at once when there is little to do, for many loads together when there is much.
-
-    The rows stand, so a failure here is only logged. What is left is for the next load, or for the scheduler.
-    """
-    here = context.current()
-    began = time.monotonic()
-    if began < here.follow_up_due:
-        return
-    most_hooks = FOLLOW_UP_HOOKS if here.knowledge.hooks else 0
-    try:
-        work_off(here.database, here.redis, FOLLOW_UP_AT_MOST_SECONDS, most_hooks)
-    except Exception as error:  # noqa: BLE001 - the rows stand, so that nothing may fail their job
-        _log.warning("left to the scheduler", reason=getattr(error, "reason", "error"), error=str(error))
-        here.follow_up_due = time.monotonic() + LEAVE_TO_SCHEDULER_SECONDS
-        return
-    slow = time.monotonic() - began > 2 * FOLLOW_UP_AT_MOST_SECONDS
-    here.follow_up_due = time.monotonic() + (LEAVE_TO_SCHEDULER_SECONDS if slow else FOLLOW_UP_SECONDS)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -25,38 +26,53 @@ _log = structlog.get_logger("worker.leases")
 
 
 class Renewal:
-    """Renews a hold by a thread of its own while the `with` block runs; `on_renewal` runs in that thread too."""
+    """One thread for a worker's life, which renews the hold at hand; `on_renewal` runs in that thread too."""
 
-    def __init__(self, hold: Hold, on_renewal: Callable[[], None] = lambda: None) -> None:
-        self._hold = hold
+    def __init__(self, on_renewal: Callable[[], None] = lambda: None) -> None:
         self._on_renewal = on_renewal
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_ended, name="lease", daemon=True)
+        self._thread: threading.Thread | None = None
+        # Whoever has it renews, or ends the hold.
+        self._lock = threading.Lock()
+        self._hold: Hold | None = None
+        self._began = 0.0
 
-    def __enter__(self) -> None:
-        self._thread.start()
+    @contextmanager
+    def of(self, hold: Hold) -> Iterator[None]:
+        """Renew a hold while the block runs; the hold itself is given up by whoever puts the job where it belongs."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._renew_until_ended, name="lease", daemon=True)
+            self._thread.start()
+        with self._lock:
+            self._hold, self._began = hold, time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._hold = None
 
-    def __exit__(self, *_: object) -> None:
-        """End the renewing; the hold itself is given up by whoever puts the job where it belongs."""
+    def end(self) -> None:
+        """End the thread."""
         self._ended.set()
-        self._thread.join()
 
     def _renew_until_ended(self) -> None:
-        began = time.monotonic()
         while not self._ended.wait(RENEW_SECONDS):
-            if time.monotonic() - began > LONGEST_HOLD_SECONDS:
-                _log.critical("job never ends, worker gives up", job_ids=self._hold.job_ids)
-                # Nothing that the main thread would do on its way out can be waited for.
-                os._exit(EXIT_HUNG)
-            try:
-                self._on_renewal()
-                self._renew()
-            except QueueUnavailable as error:
-                # The job goes on: if the lease runs out it is run twice, which loads once.
-                _log.warning("lease not renewed", job_ids=self._hold.job_ids, error=str(error))
+            with self._lock:
+                if self._hold is not None:
+                    self._renew(self._hold)
 
-    def _renew(self) -> None:
-        job_ids = self._hold.job_ids
-        held = self._hold.renew()
+    def _renew(self, hold: Hold) -> None:
+        if time.monotonic() - self._began > LONGEST_HOLD_SECONDS:
+            _log.critical("job never ends, worker gives up", job_ids=hold.job_ids)
+            # Nothing that the main thread would do on its way out can be waited for.
+            os._exit(EXIT_HUNG)
+        job_ids = hold.job_ids
+        try:
+            self._on_renewal()
+            held = hold.renew()
+        except QueueUnavailable as error:
+            # The job goes on: if the lease runs out it is run twice, which loads once.
+            _log.warning("lease not renewed", job_ids=job_ids, error=str(error))
+            return
         if held < len(job_ids):
             _log.warning("jobs were given to others", job_ids=job_ids, held=held)

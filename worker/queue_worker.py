@@ -10,24 +10,20 @@ from typing import Any
 import structlog
 from rq.exceptions import DequeueTimeout, StopRequested
 from rq.queue import Queue
-from rq.utils import now, utcformat
 from rq.worker.base import WorkerStatus
-from rq.worker_registration import register
 
 from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnavailable, Transient
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, CdrJob, CdrQueue, JobSerializer
 from common.redis_client import RedisClient, translated
+from worker.context import end_follow_up
 from worker.holds import MAX_CDRS, Hold
 from worker.job_failure import describe, result_record
 from worker.jobs import fetch_batches, load_batches
 from worker.leases import Renewal
-from worker.less_of_rq import LessOfRq
 from worker.outbox import RECORDINGS_A_JOB
+from worker.signs_of_life import SignsOfLife
 from worker.split_jobs import split_if_deadly
 
-# A worker that has said nothing for so long is dead to `cdr status` and `rq info`.
-SILENT_SECONDS = 60
-HEARTBEAT_SECONDS = 3.0
 # An idle worker looks up so often whether it has been told to stop.
 LISTEN_SECONDS = 1
 # How long to wait after a transient failure before the next try: doubled each time, up to the last.
@@ -40,7 +36,7 @@ MOST_TOGETHER = {CDRS: MAX_CDRS, RECORDINGS: RECORDINGS_A_JOB}
 _log = structlog.get_logger("worker.queue_worker")
 
 
-class CdrWorker(LessOfRq):
+class CdrWorker(SignsOfLife):
     """Runs jobs in its own process, so that connections and what the stages know live on between jobs.
 
     A transient failure puts the job back at the head of its queue and pauses this worker; it is never a failed job. A Redis
@@ -58,9 +54,9 @@ class CdrWorker(LessOfRq):
             raise ConfigurationError("a worker listens to one queue: start one worker a queue")
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._setback: CdrError | None = None
-        self._next_heartbeat = 0.0
-        self._written_state = ""
         self._redis_is_away = False
+        self._is_broken_off = False
+        self._renewal = Renewal(self.show_busy)
 
     # What RQ asks of a worker between jobs.
 
@@ -77,43 +73,19 @@ class CdrWorker(LessOfRq):
         return self._shutdown_requested_date is not None
 
     def teardown(self) -> None:
-        """Sign off, unless Redis is away: what it knows of this worker it forgets by itself."""
+        """Sign off, unless Redis is away: what it knows of this worker it forgets by itself. Then end what follows loads."""
         sign_off: Callable[[], None] = super().teardown
         if not self._redis_is_away:
             with suppress(QueueUnavailable), translated():
                 sign_off()
-
-    def set_state(self, state: str, pipeline: Any = None) -> None:
-        """Tell what the worker does, if it does not say so already."""
-        self._state = state
-        if state != self._written_state:
-            super().set_state(state, pipeline)
-            self._written_state = state
+        self._renewal.end()
+        if not self._is_broken_off:
+            end_follow_up()
 
     def check_for_suspension(self, burst: bool) -> None:
         """Wait as long as `rq suspend` asks to."""
         ask = super().check_for_suspension
         self._wait_for_redis(lambda: ask(burst))
-
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002 - RQ's signature
-        """Tell that the worker lives, as RQ has it do after each job; a Redis that is away is the next step's to wait for."""
-        with suppress(QueueUnavailable), translated():
-            self._beat()
-
-    def _beat(self) -> None:
-        """Tell now and then that the worker lives, and register again what Redis has forgotten meanwhile."""
-        if time.monotonic() < self._next_heartbeat:
-            return
-        self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
-        self.last_heartbeat: Any = now()
-        with self.connection.pipeline(transaction=True) as beat:
-            beat.hset(self.key, "last_heartbeat", utcformat(self.last_heartbeat))
-            beat.expire(self.key, SILENT_SECONDS)
-            forgotten, _ = beat.execute()
-            if forgotten and self.birth_date:
-                beat.hset(self.key, mapping={**self.serialize(), "state": self._written_state})
-                register(self, beat)
-                beat.execute()
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take the next job; None when there is none in a burst, or for `max_idle_time` seconds.
@@ -125,7 +97,7 @@ class CdrWorker(LessOfRq):
             try:
                 with translated():
                     self.set_state(WorkerStatus.IDLE)
-                    self._beat()
+                    self.beat()
                     return CdrQueue.dequeue_any(self.queues, timeout and LISTEN_SECONDS, connection=self.connection)
             except DequeueTimeout:
                 if idle_until is not None and time.monotonic() > idle_until:
@@ -160,7 +132,7 @@ class CdrWorker(LessOfRq):
         self._setback = None
         hold = Hold(self.connection, queue.name)
         try:
-            with Renewal(hold, self._show_busy):
+            with self._renewal.of(hold):
                 self._run(hold, job, queue)
         except QueueUnavailable as error:
             self._leave(hold, error)
@@ -178,7 +150,7 @@ class CdrWorker(LessOfRq):
                 self._run_alone(hold, jobs, queue)
         except (StopRequested, SystemExit, KeyboardInterrupt):
             # A second signal to stop: nobody has to wait for the leases to run out.
-            self._stop_requested = True
+            self._stop_requested = self._is_broken_off = True
             hold.put_back(hold.job_ids)
 
     def _leave(self, hold: Hold, error: QueueUnavailable) -> None:
@@ -193,11 +165,6 @@ class CdrWorker(LessOfRq):
             with suppress(QueueUnavailable):
                 hold.put_back(hold.job_ids)
 
-    def _show_busy(self) -> None:
-        with translated():
-            self.set_state(WorkerStatus.BUSY)
-            self._beat()
-
     def _read(self, hold: Hold, first: CdrJob, job_ids: list[str]) -> list[CdrJob]:
         """Read the jobs that came along; what cannot be read goes back, to be dealt with when it is taken by itself."""
         others = [CdrJob(job_id, self.connection) for job_id in job_ids if job_id != first.id]
@@ -209,18 +176,19 @@ class CdrWorker(LessOfRq):
         return [job for job in (first, *others) if job.id in job_ids and job.id not in broken]
 
     def _do_together(self, hold: Hold, jobs: list[CdrJob]) -> bool:
-        """Load the batches of all jobs in one transaction, or fetch their recordings side by side.
+        """Load the batches of all jobs together, or fetch their recordings side by side.
 
         Tell whether they are done with for now. They are not when one of them cannot be: which one, and why, shows when each is run alone.
         """
         job_ids = [job.id for job in jobs]
+        loaded = 0
         if not jobs[0].size or jobs[0].deaths:
             return False
         try:
             functions = {job.func_name for job in jobs}
             payloads: list[Any] = [job.args for job in jobs]
             if functions == {LOAD_CDRS}:
-                load_batches(payloads)
+                loaded = load_batches(payloads)
             elif functions == {FETCH_RECORDINGS}:
                 fetch_batches(payloads)
             else:
@@ -237,7 +205,7 @@ class CdrWorker(LessOfRq):
         except Exception as error:  # noqa: BLE001 - running each alone decides what becomes of it
             _log.info("run one by one", jobs=len(jobs), error=str(error))
             return False
-        hold.finish_together(job_ids, self.key)
+        hold.finish_together(job_ids, self.key, loaded)
         return True
 
     def _run_alone(self, hold: Hold, jobs: list[CdrJob], queue: Queue) -> None:

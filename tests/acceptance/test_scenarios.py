@@ -6,8 +6,9 @@ import signal
 
 import psycopg
 import pytest
+import redis
 from oracle.driver import Driver
-from oracle.processes import send, thread_count
+from oracle.processes import send
 from oracle.product import Product, wait_for
 from oracle.report import line, story
 from oracle.rounds import Oracle, Round
@@ -34,13 +35,20 @@ def test_the_batch_of_a_killed_worker_is_rows_within_30_seconds_though_the_other
             blocker.execute("LOCK TABLE cdr.cdrs IN SHARE MODE")
             driver.deliver(traffic.array(500))
             wait_for(lambda: waits_for_a_lock(product), 60, "no worker loads")
-            # The busy one has a thread more, which renews its lease.
-            send(max(product.pids("worker cdrs"), key=thread_count), signal.SIGKILL)
+            wait_for(lambda: busy_workers(product), 60, "no worker says that it is busy")
+            send(busy_workers(product)[0], signal.SIGKILL)
 
     played = oracle.play_by_hand("worker killed in mid-batch", kill_a_worker_in_mid_batch)
 
     assert_all_is_well(played, product)
     assert played.settle_seconds < RECOVERY_SECONDS, line(played)
+
+
+def busy_workers(product: Product) -> list[int]:
+    """Return the process ids of the workers that say that they are busy, as one does in its lease's first renewal."""
+    with redis.Redis.from_url(product.redis_url) as connection:
+        told = [connection.hmget(key, ("state", "pid")) for key in connection.smembers("rq:workers")]
+    return [int(pid) for state, pid in told if state == b"busy"]
 
 
 def waits_for_a_lock(product: Product) -> bool:

@@ -35,7 +35,13 @@ COMMAND_GROUPS = {
 OWNERS = {
     "psycopg": {"common/postgres.py"},
     "redis": {"common/redis_client.py", "api/durable_queue.py"},
-    "rq": {"common/job_queue.py", "worker/job_failure.py", "worker/less_of_rq.py", "worker/queue_worker.py"},
+    "rq": {
+        "common/job_queue.py",
+        "worker/job_failure.py",
+        "worker/less_of_rq.py",
+        "worker/queue_worker.py",
+        "worker/signs_of_life.py",
+    },
     "urllib3": {"worker/recordings/safe_http.py", "worker/post_webhook.py", "cdr/post_cdr.py"},
     "obstore": {"worker/recordings/object_store.py"},
     "phonenumbers": {"worker/numbering_plans.py"},
@@ -155,12 +161,13 @@ def test_a_blind_except_stands_only_where_failures_are_decided() -> None:
         "api/receive_cdr.py",
         "api/usual_post.py",
         "cdr/doctor/examine.py",
-        "worker/jobs.py",
+        "worker/follow_up.py",
         "worker/recordings/fetch_recording.py",
         "worker/queue_worker.py",
         # The user's own code may raise anything, and costs itself only.
         "worker/run_hook.py",
         "worker/scheduler.py",
+        "worker/side_thread.py",
     }
 
 

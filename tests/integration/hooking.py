@@ -77,8 +77,7 @@ class Hooked:
         self.database_url = database_url
 
     def load(self, *deliveries: Delivery) -> None:
-        """Load deliveries by one job, and queue what follows as the worker does, however soon it is after another load."""
-        context.current().follow_up_due = 0.0
+        """Load deliveries by one job, and queue what follows as the worker does."""
         enqueue(self.redis, [NewJob(CDRS, LOAD_CDRS, (list(deliveries),), "load")])
         self.work(CDRS)
 

@@ -212,7 +212,7 @@ def test_a_hook_cannot_change_what_it_was_given_nor_what_another_gets(hooked: Ho
 def left_in_the_outbox(hooked: Hooked, monkeypatch: pytest.MonkeyPatch, *call_ids: str) -> None:
     """Load CDRs by a worker that dies right after the commit."""
     with monkeypatch.context() as patch:
-        patch.setattr("worker.jobs._after_commit", lambda: None)
+        patch.setattr("worker.follow_up.FollowUp.tell", lambda _: None)
         hooked.load_legs(*call_ids)
 
 

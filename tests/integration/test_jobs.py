@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from common.postgres import Database
 from common.queue_format import finished_key, lease_key
 from common.replay_failed import replay
 from common.requeue import Moved, move_to_queue
-from worker import context, jobs, leases, queue_worker, scheduled_jobs, scheduler
+from worker import context, follow_up, jobs, leases, queue_worker, scheduled_jobs, scheduler
 from worker import sweep as sweeping
 from worker.bisection import Failed
 from worker.holds import Hold, holders_key
@@ -184,6 +184,94 @@ def test_many_small_jobs_are_loaded_in_one_transaction(connection: redis.Redis, 
     assert len({row["transaction"] for row in rows}) == 1
 
 
+def parts_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PART_CDRS", 2)
+
+
+def test_many_cdrs_are_loaded_in_parts(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    for names in ("a", "bcd", "e"):
+        queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in names])
+    run(connection)
+    rows = select(
+        database_url, "SELECT array_agg(call_id ORDER BY call_id) AS part FROM cdr.cdrs GROUP BY xmin::text ORDER BY 1"
+    )
+    assert [row["part"] for row in rows] == [["a", "b"], ["c", "d"], ["e"]]
+    assert (queued(connection), connection.hget(COUNTERS_KEY, "loaded")) == ([], b"5")
+
+
+def test_a_part_is_loaded_while_the_next_is_enriched(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    enriched_next = threading.Event()
+    beside: list[bool] = []
+    enrich, load_all = jobs.enrich, jobs.load_all
+
+    def enrich_and_tell(deliveries: Any, *arguments: Any) -> Any:
+        if deliveries[0].fields["ivruniqueid"] == "c":
+            enriched_next.set()
+        return enrich(deliveries, *arguments)
+
+    def load_when_told(*arguments: Any) -> None:
+        beside.append(enriched_next.wait(10))
+        load_all(*arguments)
+
+    monkeypatch.setattr(jobs, "enrich", enrich_and_tell)
+    monkeypatch.setattr(jobs, "load_all", load_when_told)
+    queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
+    run(connection)
+    assert (loaded(database_url), beside) == ({"a", "b", "c"}, [True, True])
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 4])
+def test_a_refused_cdr_fails_alone_in_whichever_part_it_is(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    parts_of_two(monkeypatch)
+    execute(database_url, "ALTER TABLE cdr.cdrs ADD CONSTRAINT of_a_user CHECK (call_id <> 'bad')")
+    names = ["a", "b", "c", "d"]
+    names.insert(place, "bad")
+    ids = {name: queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in names}
+    run(connection)
+    assert (loaded(database_url), failed(connection)) == ({"a", "b", "c", "d"}, [ids["bad"]])
+    counts = select(database_url, "SELECT DISTINCT delivery_count FROM cdr.cdrs")
+    assert ([row["delivery_count"] for row in counts], connection.hget(COUNTERS_KEY, "loaded")) == ([1], b"4")
+
+
+def test_a_cdr_that_cannot_be_enriched_fails_alone_though_a_part_is_being_loaded(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    ids = {name: queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in ("a", "b", "", "d")}
+    run(connection)
+    assert (loaded(database_url), failed(connection)) == ({"a", "b", "d"}, [ids[""]])
+
+
+def test_all_jobs_go_back_when_the_database_goes_away_between_two_parts(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    load_all = jobs.load_all
+
+    def load_the_first(database: Any, records: Any, knowledge: Any) -> None:
+        if records[0].cdr.call_id != "a":
+            raise DatabaseUnavailable("away")
+        load_all(database, records, knowledge)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "load_all", load_the_first)
+        ids = [queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in "abcde"]
+        run(connection)
+        assert (loaded(database_url), queued(connection), failed(connection)) == ({"a", "b"}, ids, [])
+    run(connection)
+    counts = select(database_url, "SELECT call_id, delivery_count FROM cdr.cdrs ORDER BY 1")
+    assert [(row["call_id"], row["delivery_count"]) for row in counts] == [(name, 1) for name in "abcde"]
+    assert (queued(connection), connection.hget(COUNTERS_KEY, "loaded")) == ([], b"5")
+
+
 def test_jobs_that_are_loaded_together_leave_nothing_behind(connection: redis.Redis) -> None:
     ids = [queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in "abc"]
     run(connection)
@@ -292,10 +380,18 @@ def test_a_load_whose_aftermath_fails_is_a_load(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(jobs, "work_off", fail)
+    monkeypatch.setattr(follow_up, "work_off", fail)
     queue(connection, LOAD_CDRS, [delivery(leg("a"))])
     run(connection)
     assert (loaded(database_url), queued(connection), failed(connection)) == ({"a"}, [], [])
+
+
+def test_a_worker_that_ends_has_done_what_follows_its_last_load(connection: redis.Redis, database_url: str) -> None:
+    for name in "abc":
+        queue(connection, LOAD_CDRS, [delivery(leg(name, record="https://recordings.invalid/1.mp3"))])
+        run(connection)
+        assert select(database_url, "SELECT FROM cdr.outbox") == []
+    assert len(select(database_url, "SELECT FROM cdr.calls")) == len(queued(connection, RECORDINGS)) == 3
 
 
 def test_bodies_are_kept(connection: redis.Redis, database_url: str) -> None:
@@ -513,6 +609,14 @@ def hold(connection: Any, *batches: list[Any]) -> Hold:
     return made
 
 
+@contextmanager
+def renewed(held: Hold) -> Iterator[None]:
+    renewal = Renewal()
+    with renewal.of(held):
+        yield
+    renewal.end()
+
+
 def let_leases_run_out(connection: Any) -> None:
     """Do what time does: nobody has renewed for longer than a lease."""
     for job_id in connection.zrange(lease_key(CDRS), 0, -1):
@@ -525,7 +629,7 @@ def let_leases_run_out(connection: Any) -> None:
 def test_a_lease_is_renewed_while_its_job_runs(connection: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
     held = hold(connection, [delivery(leg("a"))])
-    with Renewal(held):
+    with renewed(held):
         let_leases_run_out(connection)
         until(lambda: (connection.zscore(lease_key(CDRS), held.job_ids[0]) or 0) > time.time())
 
@@ -535,7 +639,7 @@ def test_a_lease_that_cannot_be_renewed_does_not_end_its_job(
 ) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
     held = hold(connection, [delivery(leg("a"))])
-    with Renewal(held):
+    with renewed(held):
         connection.rename(holders_key(CDRS), "aside")
         connection.set(holders_key(CDRS), "of another type")
         until(lambda: "lease not renewed" in capsys.readouterr().out)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import redis
 from command_line import Product, product
 from loading import delivery, leg
+from redis.connection import AbstractConnection
 
 from api.admission import Admission
 from api.durable_queue import DurableQueue
@@ -26,6 +28,7 @@ from api.usual_post import UsualPost
 from cdr.simulate.run import SimulateOptions, posts_of
 from cdr.simulate.traffic import Post
 from common.settings import AccountDefaults, ReceiverSettings, RedisSettings
+from worker import leases, signs_of_life
 from worker.accounts import Accounts as AccountSettings
 from worker.extension_directory import ExtensionDirectory
 from worker.phone_numbers import describe_number
@@ -41,6 +44,8 @@ REDIS_COMMANDS_A_GROUP = 7
 # Of one job with 100 new CDRs, from the worker's start to its end.
 REDIS_COMMANDS_A_JOB = 52
 SQL_STATEMENTS_A_JOB = 18
+# Of one job, and of its worker's start and end: what the main thread waits for, be it several commands.
+REDIS_TRIPS_A_JOB = 11
 # Of each CDR, with what is remembered of those before it. Python 3.12 and newer make fewer.
 PYTHON_CALLS_A_POST = 24
 PYTHON_CALLS_AN_ENRICHMENT = 49
@@ -126,6 +131,28 @@ def test_a_job_is_a_bounded_number_of_commands_and_statements(
     assert product.count("cdr.cdrs") == CDRS
     assert is_kept(made[0], REDIS_COMMANDS_A_JOB), made
     assert is_kept(made[1], SQL_STATEMENTS_A_JOB), made
+
+
+def test_a_job_waits_for_few_trips_to_redis(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is done once: connections, and scripts that Redis does not know yet.
+    product.enqueue([delivery(leg("first"))])
+    product.work()
+    trips: Counter[threading.Thread] = Counter()
+    send = AbstractConnection.send_packed_command
+
+    def send_counted(self: Any, *arguments: Any, **options: Any) -> Any:
+        trips[threading.current_thread()] += 1
+        return send(self, *arguments, **options)
+
+    worker = product.worker()
+    product.enqueue([delivery(leg("second"))])
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", send_counted)
+    # What a worker tells every few seconds depends on the machine.
+    monkeypatch.setattr(signs_of_life, "HEARTBEAT_SECONDS", 3600.0)
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 3600.0)
+    worker.work(burst=True, max_jobs=1, logging_level="CRITICAL")
+    assert product.count("cdr.cdrs") == 2
+    assert trips[threading.main_thread()] == REDIS_TRIPS_A_JOB
 
 
 def test_taking_a_post_calls_few_functions() -> None:

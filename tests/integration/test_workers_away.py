@@ -26,7 +26,8 @@ from common.queue_state import read_workers
 from common.redis_client import connect
 from worker import leases, queue_worker
 from worker.outbox import enqueue
-from worker.queue_worker import SILENT_SECONDS, CdrWorker
+from worker.queue_worker import CdrWorker
+from worker.signs_of_life import SILENT_SECONDS
 from worker.sweep import sweep
 
 BACK_SECONDS = 5

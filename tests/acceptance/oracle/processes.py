@@ -33,14 +33,6 @@ def descendants(parent: int) -> list[int]:
     return [*found, *(pid for child in found for pid in descendants(child))]
 
 
-def thread_count(pid: int) -> int:
-    """Return how many threads a process has, 0 when it has ended."""
-    try:
-        return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
-    except OSError:
-        return 0
-
-
 def send(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process, unless it has ended."""
     with contextlib.suppress(ProcessLookupError):
