@@ -24,8 +24,8 @@ from worker.outbox import enqueue
 
 
 @pytest.fixture(scope="module")
-def kept_server(server_folder: Path) -> Iterator[OwnPostgres]:
-    folder = server_folder / "away"
+def kept_server(undurable_folder: Path) -> Iterator[OwnPostgres]:
+    folder = undurable_folder / "away"
     folder.mkdir(mode=0o711)
     server = OwnPostgres(folder)
     yield server
