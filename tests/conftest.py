@@ -16,19 +16,31 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from free_ports import free_port
 from hypothesis import HealthCheck, settings
 from s3_server import s3, s3_bucket, s3_server
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from migrations.apply import migrate
 
 __all__ = ["s3", "s3_bucket", "s3_server"]
 
 PASSWORD = "only-for-tests"
 TEMPLATE = "migrated_template"
+# The tests of a file run in one process, one after the other. These files begin first, the longest in front, so that none of
+# them is left to one process when the others have done.
+LONGEST_FIRST = (
+    "acceptance/test_recordings.py",
+    "compose/test_compose.py",
+    "acceptance/test_seeds.py",
+    "acceptance/test_faults.py",
+    "acceptance/test_scenarios.py",
+    "integration/test_replay_at_scale.py",
+    "integration/test_receiver_process.py",
+    "contract/test_job_contract.py",
+)
 # Where Linux keeps files in memory, and what the databases of one process may come to.
 MEMORY, MEMORY_BYTES = Path("/dev/shm"), 1 << 30
 # Test data need not outlive the test; Valkey keeps its real settings, because its fsync is what is tested.
@@ -36,6 +48,14 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 # How long an example takes says nothing on a busy machine; pytest's own timeout ends a test that hangs.
 settings.register_profile("cdr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("cdr")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files in front; the others stay as pytest-randomly has shuffled them."""
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    if missing := [path for path in ranks if not path.is_file()]:
+        raise pytest.UsageError(f"LONGEST_FIRST in {__file__} names {missing[0]}, which is not there")
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 from receiving import ACCOUNT, ADDRESS, SECRET
-
-from cdr.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CDR = b'{"ivruniqueid": "x"}'
@@ -50,7 +49,7 @@ class Receiver:
 
     def wait_until_up(self) -> None:
         """Wait for its own word: on a shared port another receiver would answer."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.process.poll() is None:
             if "receiver listens" in self.log.read_text(encoding="utf-8"):
                 return

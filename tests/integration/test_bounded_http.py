@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from free_ports import free_port
 from receiver_on_the_wire import CDR, OK, Receiver, connected, received, receiver, receiver_process, request
 from receiving import SECRET, deliveries, jobs
 
 from cdr.bounded_http import MAX_HEAD_BYTES
-from cdr.ports import free_port
 
 __all__ = ["receiver"]
 

@@ -14,11 +14,11 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from free_ports import free_port
 from loading import delivery, leg
 from own_postgres import ROLE, OwnPostgres, until
 from tcp_proxy import TcpProxy
 
-from cdr.ports import free_port
 from common.job_queue import CDRS, LOAD_CDRS, NewJob, failed_key, queue_key, scheduled_key
 from worker.outbox import enqueue
 

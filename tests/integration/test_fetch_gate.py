@@ -12,8 +12,8 @@ from contextlib import closing
 
 import pytest
 import redis
+from free_ports import free_port
 
-from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.redis_client import connect
 from worker.recordings import fetch_gate

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port
 from loading import execute, select
 from recording_host import SIGNATURE, Host, Page, Rows, host, rows, serving, wav
 
-from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.postgres import Database, statement
 from common.redis_client import connect
@@ -759,7 +759,7 @@ def test_of_two_runs_at_once_only_one_sees_to_the_retry(host: Host, rows: Rows, 
 
 KILLED = """
 import ipaddress, sys
-from cdr.ports import free_port
+from free_ports import free_port
 from common.errors import QueueUnavailable
 from common.postgres import Database
 from common.redis_client import connect

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import redis
+from free_ports import free_port
 from loading import delivery, execute, leg, select
 from receiving import configured
 from rq.exceptions import StopRequested
 
-from cdr.ports import free_port
 from cdr.processes import run_scheduler
 from common import redis_client
 from common.delivery import QuarantinedBody

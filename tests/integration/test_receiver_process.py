@@ -13,13 +13,13 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 from receiver_on_the_wire import CDR, OK, Receiver, connected, received, receiver, receiver_process, request
 from receiving import ADDRESS, SECRET, deliveries, jobs
 
 from api.admission import MAX_BYTES
 from api.guards import READ_ON_TIMES
 from cdr.bounded_http import HEAD_SECONDS
-from cdr.ports import free_port
 
 __all__ = ["receiver"]
 

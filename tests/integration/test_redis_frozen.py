@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import redis
+from free_ports import free_port
 from loading import delivery, leg
 from recording_host import Host, Page, Rows, host, rows, wav
 from running import loaded, until
 
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, NewJob, failed_key, queue_key
 from common.queue_format import lease_key
 from common.queue_state import read_workers

@@ -13,12 +13,12 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from free_ports import free_port
 from loading import delivery, execute, leg, select
 from running import Start, loaded, processes, until
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
-from cdr.ports import free_port
 from common.job_queue import (
     CDRS,
     COUNTERS_KEY,
