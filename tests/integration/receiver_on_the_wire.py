@@ -59,7 +59,7 @@ class Receiver:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -88,7 +88,7 @@ def request(body: bytes, *headers: str, version: str = "1.1", length: bool = Tru
 
 
 def connected(receiver: Receiver) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", receiver.port), timeout=20)
+    return socket.create_connection(("127.0.0.1", receiver.port), timeout=60)
 
 
 def received(connection: socket.socket, ending: bytes = b"") -> bytes:

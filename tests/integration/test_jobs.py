@@ -493,10 +493,10 @@ def test_a_pause_ends_when_the_worker_is_told_to_stop(connection: redis.Redis) -
     threading.Timer(0.05, lambda: setattr(worker, "_stop_requested", True)).start()
     began = time.monotonic()
     worker._pause(DatabaseUnavailable("away"))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
-def until(condition: Any, seconds: float = 10) -> None:
+def until(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
