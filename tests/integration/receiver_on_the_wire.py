@@ -16,6 +16,8 @@ import pytest
 from free_ports import free_port
 from receiving import ACCOUNT, ADDRESS, SECRET
 
+from cdr.embedded_valkey import EmbeddedValkey
+
 ROOT = Path(__file__).parents[2]
 CDR = b'{"ivruniqueid": "x"}'
 OK = b'{"err":"0","errdesc":"OK"}'
@@ -75,10 +77,17 @@ def receiver_process(redis_url: str, folder: Path, port: int = 0, **environment:
         receiver.stop()
 
 
-@pytest.fixture
-def receiver(redis_url: str, tmp_path: Path) -> Iterator[Receiver]:
-    with receiver_process(redis_url, tmp_path) as receiver:
+@pytest.fixture(scope="module")
+def kept_receiver(valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    with receiver_process(valkey_server.url(), tmp_path_factory.mktemp("receiver")) as receiver:
         yield receiver
+
+
+@pytest.fixture
+def receiver(redis_url: str, kept_receiver: Receiver) -> Receiver:
+    """Give the receiver of all tests of a file that leave it running, with an empty Redis and an empty log."""
+    kept_receiver.log.write_bytes(b"")
+    return kept_receiver
 
 
 def request(body: bytes, *headers: str, version: str = "1.1", length: bool = True) -> bytes:
