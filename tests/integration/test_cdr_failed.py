@@ -214,7 +214,7 @@ def test_a_job_whose_data_is_gone_is_cleaned_up_and_not_counted(product: Product
 
 def test_a_replay_killed_in_the_middle_is_finished_by_the_next(product: Product) -> None:
     ids = add_failed(product, 300)
-    argv = [sys.executable, "-m", "cdr", "failed", "replay", "--all", "--rate", "100"]
+    argv = [sys.executable, "-m", "cdr", "failed", "replay", "--all", "--rate", "20"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         until(lambda: len(waiting(product)) >= 20)
         process.send_signal(signal.SIGKILL)
