@@ -37,9 +37,12 @@ LONGEST_FIRST = (
     "acceptance/test_seeds.py",
     "acceptance/test_faults.py",
     "acceptance/test_scenarios.py",
+    "integration/test_up_tree.py",
+    "integration/test_spool_crashes.py",
     "integration/test_replay_at_scale.py",
-    "integration/test_receiver_process.py",
+    "integration/test_hook_processes.py",
     "contract/test_job_contract.py",
+    "integration/test_receiver_process.py",
 )
 # Where Linux keeps files in memory, and what the databases of one process may come to.
 MEMORY, MEMORY_BYTES = Path("/dev/shm"), 1 << 30
