@@ -13,9 +13,10 @@ up: $(VENV)/.up
 env:
 	@"$(PYTHON)" deploy/make_env.py
 
-# A file's tests stay in one process: those of docker compose share one stack.
+# A file's tests stay in one process: those of docker compose share one stack. tests/conftest.py has the order of the files,
+# which xdist would change to that of their numbers of tests.
 test: $(VENV)/.dev
-	"$(VENV)/bin/python" -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	"$(VENV)/bin/python" -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev
 	"$(VENV)/bin/ruff" check .

@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
+from free_ports import free_port
 from hypothesis import HealthCheck, settings
 from s3_server import s3, s3_bucket, s3_server
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from migrations.apply import migrate
 
 __all__ = ["s3", "s3_bucket", "s3_server"]
 
 PASSWORD = "only-for-tests"
 TEMPLATE = "migrated_template"
+# The tests of a file run in one process, one after the other. These files begin first, the longest in front, so that none of
+# them is left to one process when the others have done.
+LONGEST_FIRST = (
+    "acceptance/test_recordings.py",
+    "compose/test_compose.py",
+    "acceptance/test_seeds.py",
+    "acceptance/test_faults.py",
+    "acceptance/test_scenarios.py",
+    "integration/test_up_tree.py",
+    "integration/test_spool_crashes.py",
+    "integration/test_replay_at_scale.py",
+    "integration/test_hook_processes.py",
+    "contract/test_job_contract.py",
+    "integration/test_receiver_process.py",
+)
+# Where Linux keeps files in memory, and what the databases of one process may come to.
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 1 << 30
 # Test data need not outlive the test; Valkey keeps its real settings, because its fsync is what is tested.
-NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "128MB"}
 # How long an example takes says nothing on a busy machine; pytest's own timeout ends a test that hangs.
 settings.register_profile("cdr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("cdr")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files in front; the others stay as pytest-randomly has shuffled them."""
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    if missing := [path for path in ranks if not path.is_file()]:
+        raise pytest.UsageError(f"LONGEST_FIRST in {__file__} names {missing[0]}, which is not there")
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -47,9 +74,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @contextmanager
-def folder_for_any_user() -> Iterator[Path]:
+def folder_for_any_user(beneath: Path | None = None) -> Iterator[Path]:
     """Make a folder that another user may pass through, as PostgreSQL must where we are root; tmp_path is closed."""
-    with tempfile.TemporaryDirectory(prefix="cdr-tests-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="cdr-tests-", dir=beneath, ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
 
@@ -77,8 +104,16 @@ def server_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(server_folder: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(server_folder / "postgres", free_port(), PASSWORD, NOT_DURABLE)
+def undurable_folder() -> Iterator[Path]:
+    """Give a folder in memory where there is room: a database has hundreds of files, made and removed for each test."""
+    is_roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    with folder_for_any_user(MEMORY if is_roomy else None) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(undurable_folder: Path) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(undurable_folder / "postgres", free_port(), PASSWORD, NOT_DURABLE)
     with running(server):
         yield server
 
@@ -99,7 +134,14 @@ def migrated_template(postgres_server: EmbeddedPostgres) -> str:
 
 @pytest.fixture
 def database_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
-    with temporary_database(postgres_server, f"TEMPLATE {migrated_template}") as url:
+    with clone(postgres_server, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def unchanged_database_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """Give the migrated database of all the tests that leave it as it is."""
+    with clone(postgres_server, migrated_template) as url:
         yield url
 
 
@@ -114,6 +156,11 @@ def redis_url(valkey_server: EmbeddedValkey) -> str:
     with redis.Redis.from_url(valkey_server.url()) as connection:
         connection.flushall()
     return valkey_server.url()
+
+
+def clone(server: EmbeddedPostgres, template: str) -> AbstractContextManager[str]:
+    # Copying the files spares the way through the log.
+    return temporary_database(server, f"TEMPLATE {template} STRATEGY file_copy")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from oracle.rounds import Oracle
 
 
 class Running:
-    """One product for all tests of a process, and a fresh one after a round that failed."""
+    """One product for all tests of a file, and a fresh one after a round that failed."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -26,7 +26,8 @@ class Running:
         return self._oracle
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: its dozen processes keep a sixth of a core busy while nothing is asked of them.
+@pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
     if sys.platform != "linux":
         pytest.skip("no Linux here: what the product does while its processes are killed is left untested")

@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from free_ports import free_port
 from recording_provider import LARGEST_BYTES, SHARES, audio, page
 
-from cdr.ports import free_port
 from cdr.post_cdr import Poster
 from cdr.simulate.bodies import encode_body
 from cdr.simulate.calls import CallFactory

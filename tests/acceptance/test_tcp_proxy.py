@@ -9,9 +9,8 @@ from contextlib import contextmanager, suppress
 from threading import Thread
 
 import pytest
+from free_ports import free_port
 from oracle.tcp_proxy import PASS, Manner, TcpProxy, proxies
-
-from cdr.ports import free_port
 
 TEXT = b"0123456789" * 300
 PATIENCE_SECONDS = 0.3

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from cdr.ports import free_port
+from free_ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BUILD_AND_START_SECONDS = 600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -23,10 +24,11 @@ def text(path: Path) -> str:
 
 
 @pytest.fixture
-def connection(database_url: str) -> psycopg.Connection:
-    with psycopg.connect(database_url) as opened:
+def connection(unchanged_database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(unchanged_database_url) as opened:
         opened.execute(text(CREATED).encode())
         yield opened
+        opened.rollback()
 
 
 @pytest.mark.parametrize("path", PREPARABLE, ids=str)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from free_ports import free_port
 
 from cdr.embedded_postgres import EmbeddedPostgres
-from cdr.ports import free_port
 from migrations.apply import migrate
 
 ROLE = "loader"

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 from receiving import ACCOUNT, ADDRESS, SECRET
 
-from cdr.ports import free_port
+from cdr.embedded_valkey import EmbeddedValkey
 
 ROOT = Path(__file__).parents[2]
 CDR = b'{"ivruniqueid": "x"}'
@@ -50,7 +51,7 @@ class Receiver:
 
     def wait_until_up(self) -> None:
         """Wait for its own word: on a shared port another receiver would answer."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.process.poll() is None:
             if "receiver listens" in self.log.read_text(encoding="utf-8"):
                 return
@@ -60,7 +61,7 @@ class Receiver:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -76,10 +77,17 @@ def receiver_process(redis_url: str, folder: Path, port: int = 0, **environment:
         receiver.stop()
 
 
-@pytest.fixture
-def receiver(redis_url: str, tmp_path: Path) -> Iterator[Receiver]:
-    with receiver_process(redis_url, tmp_path) as receiver:
+@pytest.fixture(scope="module")
+def kept_receiver(valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    with receiver_process(valkey_server.url(), tmp_path_factory.mktemp("receiver")) as receiver:
         yield receiver
+
+
+@pytest.fixture
+def receiver(redis_url: str, kept_receiver: Receiver) -> Receiver:
+    """Give the receiver of all tests of a file that leave it running, with an empty Redis and an empty log."""
+    kept_receiver.log.write_bytes(b"")
+    return kept_receiver
 
 
 def request(body: bytes, *headers: str, version: str = "1.1", length: bool = True) -> bytes:
@@ -89,7 +97,7 @@ def request(body: bytes, *headers: str, version: str = "1.1", length: bool = Tru
 
 
 def connected(receiver: Receiver) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", receiver.port), timeout=20)
+    return socket.create_connection(("127.0.0.1", receiver.port), timeout=60)
 
 
 def received(connection: socket.socket, ending: bytes = b"") -> bytes:

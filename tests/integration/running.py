@@ -15,7 +15,7 @@ from loading import select
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """Poll until something is true, and return it; fail after so many seconds."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

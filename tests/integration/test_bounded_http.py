@@ -6,17 +6,29 @@ import json
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
-from receiver_on_the_wire import CDR, OK, Receiver, connected, received, receiver, receiver_process, request
+from free_ports import free_port
+from receiver_on_the_wire import (
+    CDR,
+    OK,
+    Receiver,
+    connected,
+    kept_receiver,
+    received,
+    receiver,
+    receiver_process,
+    request,
+)
 from receiving import SECRET, deliveries, jobs
 
 from cdr.bounded_http import MAX_HEAD_BYTES
-from cdr.ports import free_port
+from cdr.embedded_valkey import EmbeddedValkey
 
-__all__ = ["receiver"]
+__all__ = ["kept_receiver", "receiver"]
 
 OFFER = ("Connection: Upgrade", "Upgrade: h2c")
 
@@ -37,6 +49,29 @@ def replies(connection: socket.socket, count: int) -> bytes:
         assert chunk, data
         data += chunk
     return data
+
+
+HASTE_SECONDS = 1.0
+
+
+class Hasty(Receiver):
+    """Waits for a head no longer than HASTE_SECONDS, and for as long as a test lasts where nothing has come of one."""
+
+    code = (
+        f"from cdr import bounded_http; bounded_http.HEAD_SECONDS = {HASTE_SECONDS};"
+        "bounded_http.BoundedHTTP.timeout_keep_alive = property(lambda _: 600, lambda *_: None);"
+        f"{Receiver.code}"
+    )
+
+
+@pytest.fixture(scope="module")
+def hasty(valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    receiver = Hasty(valkey_server.url(), tmp_path_factory.mktemp("hasty") / "receiver.log", free_port())
+    try:
+        receiver.wait_until_up()
+        yield receiver
+    finally:
+        receiver.stop()
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 7], ids=lambda count: f"in {count} pieces")
@@ -64,11 +99,9 @@ def test_an_answer_has_a_date_its_length_and_no_more_than_it_needs(receiver: Rec
 
 @pytest.mark.parametrize(("version", "header"), [("1.0", "X: y"), ("1.1", "Connection: close")])
 def test_the_connection_is_closed_after_the_answer_when_that_is_asked_for(
-    receiver: Receiver, version: str, header: str
+    hasty: Receiver, redis_url: str, version: str, header: str
 ) -> None:
-    with connected(receiver) as connection:
-        # Idle, it would be closed after 5 s.
-        connection.settimeout(3)
+    with connected(hasty) as connection:
         connection.sendall(request(cdr("x"), header, version=version))
         reply = received(connection)
     assert reply.endswith(OK)
@@ -124,28 +157,27 @@ def test_what_came_whole_before_garbage_has_its_answer(receiver: Receiver, redis
     assert call_ids(redis_url) == ["x"]
 
 
-class Hasty(Receiver):
-    code = f"import cdr.bounded_http; cdr.bounded_http.HEAD_SECONDS = 1; {Receiver.code}"
+def test_half_a_head_holds_a_connection_no_longer_than_bounded(hasty: Receiver) -> None:
+    with connected(hasty) as connection:
+        began = time.monotonic()
+        connection.sendall(b"POST /cdr/x HT")
+        assert received(connection) == b""
+        assert time.monotonic() - began > HASTE_SECONDS / 2
 
 
 @pytest.mark.parametrize("first", [(), OFFER], ids=["fast", "careful"])
 def test_a_connection_in_use_outlives_the_deadline_of_a_head_and_a_half_head_does_not(
-    redis_url: str, tmp_path: Path, first: tuple[str, ...]
+    hasty: Receiver, redis_url: str, first: tuple[str, ...]
 ) -> None:
-    receiver = Hasty(redis_url, tmp_path / "receiver.log", free_port())
-    try:
-        receiver.wait_until_up()
-        with connected(receiver) as connection:
-            connection.sendall(request(cdr("0"), *first))
+    with connected(hasty) as connection:
+        connection.sendall(request(cdr("0"), *first))
+        replies(connection, 1)
+        for number in range(1, 6):
+            time.sleep(0.4)
+            connection.sendall(request(cdr(str(number))))
             replies(connection, 1)
-            for number in range(1, 6):
-                time.sleep(0.4)
-                connection.sendall(request(cdr(str(number))))
-                replies(connection, 1)
-            connection.sendall(b"POST /cdr/x HT")
-            assert received(connection) == b""
-    finally:
-        receiver.stop()
+        connection.sendall(b"POST /cdr/x HT")
+        assert received(connection) == b""
 
 
 def send_slowly(connection: socket.socket, piece: bytes, times: int) -> None:
@@ -213,12 +245,12 @@ def test_a_stop_answers_what_was_taken_and_closes(redis_url: str, tmp_path: Path
             receiver.process.send_signal(signal.SIGTERM)
             reply = received(connection)
         assert reply.endswith(OK)
-        assert receiver.process.wait(20) == 0
+        assert receiver.process.wait(60) == 0
     assert call_ids(redis_url) == ["before", "x"]
 
 
-def test_while_the_receiver_is_asked_for_its_metrics_usual_posts_are_counted(receiver: Receiver) -> None:
-    with connected(receiver) as connection:
+def test_while_the_receiver_is_asked_for_its_metrics_usual_posts_are_counted(redis_url: str, tmp_path: Path) -> None:
+    with receiver_process(redis_url, tmp_path) as receiver, connected(receiver) as connection:
         connection.sendall(request(cdr("x")))
         replies(connection, 1)
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: receiver.invalid\r\nConnection: close\r\n\r\n")

@@ -333,7 +333,7 @@ def test_a_rate_spreads_the_bodies_over_time(product: Product) -> None:
         keep_body(product, json.dumps({**CDR, "ivruniqueid": str(number)}))
     started = time.monotonic()
     assert product.cdr("quarantine", "replay", "--all", "--rate", "10", "--json").json["replayed"] == 3
-    assert 0.2 <= time.monotonic() - started < 10
+    assert time.monotonic() - started >= 0.2
 
 
 def test_a_body_counts_as_replayed_only_on_as_many_disks_as_an_acknowledgement_asks_for(

@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 from loading import execute
 from receiving import configured
 
 from api.durable_queue import DurableQueue
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.job_queue import CDRS, LOAD_CDRS, NewJob
 from common.postgres import connect as connect_to_postgres

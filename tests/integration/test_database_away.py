@@ -14,18 +14,18 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from free_ports import free_port
 from loading import delivery, leg
 from own_postgres import ROLE, OwnPostgres, until
 from tcp_proxy import TcpProxy
 
-from cdr.ports import free_port
 from common.job_queue import CDRS, LOAD_CDRS, NewJob, failed_key, queue_key, scheduled_key
 from worker.outbox import enqueue
 
 
 @pytest.fixture(scope="module")
-def kept_server(server_folder: Path) -> Iterator[OwnPostgres]:
-    folder = server_folder / "away"
+def kept_server(undurable_folder: Path) -> Iterator[OwnPostgres]:
+    folder = undurable_folder / "away"
     folder.mkdir(mode=0o711)
     server = OwnPostgres(folder)
     yield server

@@ -14,10 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from doctoring import OF_THE_TESTS, Here, at_work, here, product
+from free_ports import free_port
 
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import running
-from cdr.ports import free_port
 from migrations.apply import migrate, read_migrations
 
 __all__ = ["here", "product"]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from doctoring import OF_THE_TESTS, Here, at_work, here, product
+from free_ports import free_port
 
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from common.redis_client import connect
 
 __all__ = ["here", "product"]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import redis
+from free_ports import free_port
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -21,7 +22,6 @@ from cdr import embedded_postgres, embedded_valkey
 from cdr.embedded_postgres import EmbeddedPostgres
 from cdr.embedded_server import EmbeddedServer, package_folder, running
 from cdr.embedded_valkey import EmbeddedValkey, memory_bound
-from cdr.ports import free_port
 from common.errors import ConfigurationError
 
 # What a URL, a shell and a configuration file each treat as special.

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port
 from loading import execute, select
 from recording_host import SIGNATURE, Host, Page, Rows, host, rows, serving, wav
 
-from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.postgres import Database, statement
 from common.redis_client import connect
@@ -105,7 +105,7 @@ def test_a_recording_that_comes_later_is_stored_then(host: Host, rows: Rows, run
 
     row = rows.get(recording_id)
     assert retries == [Retry(recording_id, row["next_attempt_at"], 10)]
-    assert timedelta(0) <= row["next_attempt_at"] - before - timedelta(seconds=WAITS[0]) < timedelta(seconds=5)
+    assert timedelta(0) <= row["next_attempt_at"] - before - timedelta(seconds=WAITS[0]) < timedelta(seconds=15)
     assert (row["status"], row["attempts"], row["last_error"]) == ("pending", 1, "the host answers HTTP 404")
 
     host.pages["/late"] = host.pages["/audio"]
@@ -435,7 +435,7 @@ def test_a_place_at_a_host_is_given_back_once_it_has_led_elsewhere(
 
     def see_who_is_there(page: Page) -> None:
         with closing(connect(redis_url)) as connection:
-            ends_at = time.monotonic() + 10
+            ends_at = time.monotonic() + 60
             while connection.zcard(places_key(host.name)) and time.monotonic() < ends_at:
                 time.sleep(0.01)
             held.extend(connection.zcard(places_key(name)) for name in (host.name, bucket.name))
@@ -759,7 +759,7 @@ def test_of_two_runs_at_once_only_one_sees_to_the_retry(host: Host, rows: Rows, 
 
 KILLED = """
 import ipaddress, sys
-from cdr.ports import free_port
+from free_ports import free_port
 from common.errors import QueueUnavailable
 from common.postgres import Database
 from common.redis_client import connect
@@ -793,7 +793,7 @@ def test_a_killed_fetch_leaves_nothing_visible_and_can_run_again(
     recording_id = rows.add(host.url("/page"))
     arguments = [sys.executable, "-c", KILLED, database_url, redis_url, folder.as_uri(), str(recording_id)]
     with subprocess.Popen(arguments) as process:
-        assert halfway.wait(30)
+        assert halfway.wait(60)
         process.send_signal(signal.SIGKILL)
 
     assert not (folder / "acme").exists()

@@ -11,9 +11,9 @@ import pytest
 import redis
 from command_line import Product, product
 from command_line import delivery as old_delivery
+from free_ports import free_port
 from loading import Loader, delivery, execute, leg, select
 
-from cdr.ports import free_port
 from common.errors import DatabaseUnavailable, QueueUnavailable
 from common.job_queue import RECORDINGS, queue_key
 from common.postgres import Cursor, Database, Limits

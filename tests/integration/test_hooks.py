@@ -16,11 +16,11 @@ from typing import Any
 import hooking
 import pytest
 import redis
+from free_ports import free_port
 from hooking import CHOSEN, NOTE, OTHER, Hooked, choose, do_nothing, forget_settings, hooked, noted, noted_by_other
 from loading import TIME, delivery, execute, leg, select
 from receiving import configured
 
-from cdr.ports import free_port
 from common.errors import DatabaseUnavailable, QueueUnavailable
 from common.failed_details import read_details
 from common.failed_jobs import FailedJob, Filter, find_ids, list_failed

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import redis
+from free_ports import free_port
 from loading import delivery, execute, leg, select
 from receiving import configured
 from rq.exceptions import StopRequested
 
-from cdr.ports import free_port
 from cdr.processes import run_scheduler
 from common import redis_client
 from common.delivery import QuarantinedBody
@@ -589,10 +589,10 @@ def test_a_pause_ends_when_the_worker_is_told_to_stop(connection: redis.Redis) -
     threading.Timer(0.05, lambda: setattr(worker, "_stop_requested", True)).start()
     began = time.monotonic()
     worker._pause(DatabaseUnavailable("away"))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
-def until(condition: Any, seconds: float = 10) -> None:
+def until(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

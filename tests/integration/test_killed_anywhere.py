@@ -12,9 +12,9 @@ import psycopg
 import pytest
 import redis
 from dying import SCENARIOS
+from free_ports import free_port
 from running import loaded, processes, until
 
-from cdr.ports import free_port
 from common.failed_jobs import Filter, list_failed
 from common.job_queue import CDRS, intermediate_key, queue_key, scheduled_key
 from common.queue_format import lease_key, started_key

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlencode
 
 import pytest
 import redis
+from free_ports import free_port
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from receiving import ACCOUNT, ADDRESS, SECRET, configured, deliveries, jobs, kept, receiving
@@ -24,7 +25,6 @@ from starlette.testclient import TestClient
 from api import receive_cdr
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from common.errors import TooSlow
 
 CDR = {

@@ -13,15 +13,24 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
-from receiver_on_the_wire import CDR, OK, Receiver, connected, received, receiver, receiver_process, request
+from free_ports import free_port
+from receiver_on_the_wire import (
+    CDR,
+    OK,
+    Receiver,
+    connected,
+    kept_receiver,
+    received,
+    receiver,
+    receiver_process,
+    request,
+)
 from receiving import ADDRESS, SECRET, deliveries, jobs
 
 from api.admission import MAX_BYTES
 from api.guards import READ_ON_TIMES
-from cdr.bounded_http import HEAD_SECONDS
-from cdr.ports import free_port
 
-__all__ = ["receiver"]
+__all__ = ["kept_receiver", "receiver"]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE"])
@@ -170,7 +179,7 @@ def test_what_is_no_http_harms_nobody(receiver: Receiver, garbage: bytes) -> Non
 
 def post_until_refused(port: int, acked: list[str], name: str) -> None:
     """Post until the receiver takes no more, noting each id that was acked."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     with suppress(OSError, HTTPException):
         for number in range(100_000):
             connection.request("POST", ADDRESS, json.dumps({"ivruniqueid": f"{name}-{number}"}))
@@ -184,7 +193,7 @@ def test_a_stop_amid_a_burst_loses_nothing_that_was_acked(redis_url: str, tmp_pa
     acked: list[str] = []
     with receiver_process(redis_url, tmp_path) as receiver, ThreadPoolExecutor(8) as pool:
         senders = [pool.submit(post_until_refused, receiver.port, acked, str(name)) for name in range(8)]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(acked) < 300 and time.monotonic() < deadline:
             time.sleep(0.01)
         code = receiver.stop()
@@ -195,9 +204,10 @@ def test_a_stop_amid_a_burst_loses_nothing_that_was_acked(redis_url: str, tmp_pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly(receiver: Receiver, number: signal.Signals) -> None:
-    receiver.process.send_signal(number)
-    assert receiver.process.wait(20) == 0
+def test_a_signal_ends_it_cleanly(redis_url: str, tmp_path: Path, number: signal.Signals) -> None:
+    with receiver_process(redis_url, tmp_path) as receiver:
+        receiver.process.send_signal(number)
+        assert receiver.process.wait(60) == 0
     assert "Traceback" not in receiver.log.read_text(encoding="utf-8")
 
 
@@ -211,7 +221,7 @@ def test_a_receiver_whose_writer_dies_ends_as_failed(redis_url: str, tmp_path: P
     with connected(receiver) as connection:
         connection.sendall(request(CDR))
         assert received(connection).startswith(b"HTTP/1.1 503 ")
-    assert receiver.process.wait(30) == 1
+    assert receiver.process.wait(60) == 1
     assert "the writer of group commits died" in receiver.log.read_text(encoding="utf-8")
 
 
@@ -249,7 +259,7 @@ def test_two_receivers_share_an_address(redis_url: str, tmp_path: Path) -> None:
 
 
 def post_once(port: int, call_id: str, acked: list[str]) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("POST", ADDRESS, json.dumps({"ivruniqueid": call_id}))
     if connection.getresponse().read() == OK:
         acked.append(call_id)
@@ -259,7 +269,7 @@ def post_once(port: int, call_id: str, acked: list[str]) -> None:
 def test_a_port_that_is_taken_is_told_by_its_variable(redis_url: str, receiver: Receiver, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     second = Receiver(redis_url, tmp_path / "other" / "receiver.log", receiver.port)
-    assert second.process.wait(30) == 2
+    assert second.process.wait(60) == 2
     assert "CDR_PORT: cannot listen on" in second.log.read_text(encoding="utf-8")
 
 
@@ -276,7 +286,7 @@ def test_port_0_is_any_free_port_and_is_told(redis_url: str, tmp_path: Path) -> 
 
 def test_a_missing_setting_is_told_by_its_variable(tmp_path: Path) -> None:
     receiver = Receiver("", tmp_path / "receiver.log", 0)
-    assert receiver.process.wait(30) == 2
+    assert receiver.process.wait(60) == 2
     assert "CDR_REDIS_URL: is required" in receiver.log.read_text(encoding="utf-8")
 
 
@@ -318,15 +328,6 @@ def test_offered_more_than_it_can_hold_it_answers_every_request_and_stays_bounde
     assert set(answered) == {b"200", b"503"}
     assert len(answered) == OFFERED
     assert grown < OFFERED * LARGE_BYTES
-
-
-def test_half_a_head_holds_a_connection_no_longer_than_bounded(redis_url: str, tmp_path: Path) -> None:
-    with receiver_process(redis_url, tmp_path) as receiver, connected(receiver) as connection:
-        connection.settimeout(60)
-        began = time.monotonic()
-        connection.sendall(b"POST /cdr/x HT")
-        assert received(connection) == b""
-        assert time.monotonic() - began > HEAD_SECONDS / 2
 
 
 def test_what_is_no_http_fills_no_log(receiver: Receiver) -> None:

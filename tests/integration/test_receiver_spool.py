@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+from free_ports import free_port
 from receiving import ADDRESS, configured, deliveries, jobs, kept, receiving
 from slow_line import SlowLine
 from starlette.testclient import TestClient
@@ -18,7 +19,6 @@ from starlette.testclient import TestClient
 from api.spool import Entry, Spool
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from common.errors import SpoolUnavailable
 from common.receiver_state import read_receivers
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import redis
+from free_ports import free_port
 from loading import execute, select
 from recording_host import Host, Page, Rows, host, rows, wav
 
-from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.job_queue import RECORDINGS, job_key, queue_key, scheduled_key
 from common.log_setup import set_up_logging

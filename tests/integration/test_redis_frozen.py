@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import redis
+from free_ports import free_port
 from loading import delivery, leg
 from recording_host import Host, Page, Rows, host, rows, wav
 from running import loaded, until
 
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, NewJob, failed_key, queue_key
 from common.queue_format import lease_key
 from common.queue_state import read_workers
@@ -29,8 +29,15 @@ from worker.queue_worker import CdrWorker
 
 __all__ = ["host", "rows"]
 
-# A worker gives up an answer after so long.
-GIVEN_UP_SECONDS = 11
+# A worker gives up an answer after so long; by itself after 11 s.
+GIVEN_UP_SECONDS = 4
+HASTY = """
+import sys
+from cdr.main import main
+from worker.queue_worker import CdrWorker
+CdrWorker.connection_timeout = int(sys.argv.pop(1))
+main()
+"""
 
 
 @pytest.fixture
@@ -47,14 +54,16 @@ def connection(server: EmbeddedValkey) -> Iterator[redis.Redis]:
 
 
 @contextmanager
-def worker(queue: str, server: EmbeddedValkey, database_url: str, store: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    queue: str, server: EmbeddedValkey, database_url: str, store: Path, given_up_seconds: int = GIVEN_UP_SECONDS
+) -> Iterator[subprocess.Popen[bytes]]:
     settings = {
         "CDR_REDIS_URL": server.url(),
         "CDR_DATABASE_URL": database_url,
         "CDR_RECORDINGS_URL": store.as_uri(),
         "CDR_RECORDING_ALLOW_NETWORKS": "127.0.0.1/32",
     }
-    command = [sys.executable, "-m", "cdr", "worker", queue]
+    command = [sys.executable, "-c", HASTY, str(given_up_seconds), "worker", queue]
     with subprocess.Popen(command, env={**os.environ, **settings}) as process:
         try:
             yield process
@@ -109,7 +118,7 @@ def test_a_recorder_in_a_job_waits_for_a_frozen_redis_and_goes_on(
             may_answer.set()
             until(lambda: rows.get(first)["status"] == "stored")
             # Now it tells Redis that the job is done, and is not answered.
-            outlasts(recorder, GIVEN_UP_SECONDS + 5)
+            outlasts(recorder, 2 * GIVEN_UP_SECONDS)
         # No scheduler runs here: the worker itself puts the job back, and finds it done.
         until(lambda: nothing_is_left(connection, RECORDINGS), seconds=60)
         fetch(connection, second)
@@ -132,7 +141,7 @@ def test_an_idle_worker_waits_for_a_frozen_redis_and_goes_on(
     with worker(queue, server, database_url, tmp_path) as waiting:
         until(lambda: [each.state for each in read_workers(connection)] == ["idle"], seconds=60)
         with frozen(connection):
-            outlasts(waiting, GIVEN_UP_SECONDS + 5)
+            outlasts(waiting, 2 * GIVEN_UP_SECONDS)
         recording_id = rows.add(host.url("/audio"))
         fetch(connection, recording_id)
         enqueue(connection, [NewJob(CDRS, LOAD_CDRS, ([delivery(leg("a"))],), "load")])
@@ -145,12 +154,14 @@ def test_an_idle_worker_waits_for_a_frozen_redis_and_goes_on(
 def test_an_idle_worker_that_is_told_to_stop_ends_though_redis_is_frozen(
     server: EmbeddedValkey, connection: redis.Redis, database_url: str, tmp_path: Path
 ) -> None:
-    with worker(CDRS, server, database_url, tmp_path) as idle:
+    # Long enough to tell one answer from two on a machine that stands still in between.
+    given_up_seconds = 11
+    with worker(CDRS, server, database_url, tmp_path, given_up_seconds) as idle:
         until(lambda: [each.state for each in read_workers(connection)] == ["idle"], seconds=60)
         with frozen(connection):
             idle.terminate()
             # It waits for one answer, and neither asks again nor tries to sign off.
-            assert idle.wait(2 * GIVEN_UP_SECONDS) == 0
+            assert idle.wait(2 * given_up_seconds) == 0
 
 
 def test_between_two_jobs_a_redis_that_is_away_is_waited_for_until_the_stop(

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from free_ports import free_port
 from receiving import ADDRESS
 from running import loaded, processes, until
 from test_receiver_process import Receiver
 
-from cdr.ports import free_port
 from common.job_queue import CDRS, failed_key, queue_key
 from common.queue_format import lease_key
 

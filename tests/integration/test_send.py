@@ -72,7 +72,7 @@ def test_nobody_listening_is_told_without_the_secret(cdr_file: Path, capsys: pyt
 
 
 def test_an_answer_that_does_not_come_is_a_timeout() -> None:
-    with fake_receiver(lambda _number, _request: Reply(delay_seconds=0.5)) as receiver:
+    with fake_receiver(lambda _number, _request: Reply(delay_seconds=30)) as receiver:
         answer = post(receiver.url, b"{}", "application/json", timeout=0.1)
     assert (answer.http_status, answer.err, answer.errdesc) == (0, None, "timed out")
 

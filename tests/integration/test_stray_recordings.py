@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import redis
+from free_ports import free_port
 from loading import execute, select
 from recording_host import Rows, rows
 from structlog.testing import capture_logs
 
-from cdr.ports import free_port
 from common.errors import QueueUnavailable
 from common.job_queue import RECORDINGS, failed_key, job_key, queue_key, read_call, scheduled_key
 from common.postgres import Database

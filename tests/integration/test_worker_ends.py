@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from free_ports import free_port
 
-from cdr.ports import free_port
 from common.job_queue import HOOKS
 from common.redis_client import connect
 from worker.queue_worker import CdrWorker, work

@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from free_ports import free_port
 from loading import delivery, leg
 from running import loaded, processes, until
 
 from cdr.child_process import LONGEST_PAUSE_SECONDS as SUPERVISOR_PAUSE_SECONDS
 from cdr.embedded_server import running
 from cdr.embedded_valkey import EmbeddedValkey
-from cdr.ports import free_port
 from common.job_queue import CDRS, LOAD_CDRS, NewJob, failed_key, queue_key
 from common.queue_format import lease_key
 from common.queue_state import read_workers

@@ -18,7 +18,7 @@ from cdr.moments import read_moment, show_moment
     ],
 )
 def test_an_age_is_counted_back_from_now(text: str, ago: timedelta) -> None:
-    assert abs(datetime.now(UTC) - ago - read_moment(text)) < timedelta(seconds=5)
+    assert abs(datetime.now(UTC) - ago - read_moment(text)) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("text", ["2026-01-31T10:00:00Z", "2026-01-31T12:00:00+02:00", "20260131T100000+0000"])

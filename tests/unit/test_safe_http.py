@@ -361,14 +361,14 @@ def test_a_host_that_says_nothing_is_not_ready() -> None:
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
 def test_no_drip_of_bytes_outlives_the_deadline(head: bytes) -> None:
-    limits = FetchLimits(max_bytes=10_000, read_seconds=1, total_seconds=0.3)
+    limits = FetchLimits(max_bytes=10_000, read_seconds=60, total_seconds=0.3)
     started = time.monotonic()
     answer = (part for source in ([head], drip(b"a", 0.02)) for part in source)
 
     with server(answer) as (port, _), pytest.raises(RecordingNotReady):
         fetch(f"http://127.0.0.1:{port}/", limits)
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 50
 
 
 def test_a_body_below_the_least_rate_is_not_ready() -> None:

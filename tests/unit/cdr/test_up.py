@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 
 from cdr import up
 from cdr.data_folder import DataFolder
-from cdr.ports import free_port
 from cdr.up import UpOptions, run_up
 from common.errors import ConfigurationError
 

@@ -128,7 +128,7 @@ def xml_value(value: bytes) -> bytes:
     return b"<methodCall><params><param><value><struct>" + member + b"</struct></value></param></params></methodCall>"
 
 
-MEGABYTES = 8 << 20
+MEGABYTES = 4 << 20
 
 
 def filled(start: bytes, pattern: bytes, end: bytes = b"") -> bytes:
