@@ -759,7 +759,6 @@ def test_of_two_runs_at_once_only_one_sees_to_the_retry(host: Host, rows: Rows, 
 
 KILLED = """
 import ipaddress, sys
-from free_ports import free_port
 from common.errors import QueueUnavailable
 from common.postgres import Database
 from common.redis_client import connect

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.errors import DatabaseUnavailable
 from worker import follow_up
@@ -96,12 +97,13 @@ def test_the_end_closes_the_connections(passes: Passes) -> None:
     assert (database.is_closed, redis.is_closed) == (True, True)
 
 
-def test_the_end_leaves_what_takes_long_to_the_scheduler(passes: Passes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_end_leaves_what_takes_long_to_the_scheduler(passes: Passes) -> None:
     following = new_follow_up()
     following.tell()
     assert passes.begun.acquire(timeout=LONGEST_SECONDS)
-    following.end(0.0)
-    assert "worker_ends" in capsys.readouterr().out
+    with capture_logs() as lines:
+        following.end(0.0)
+    assert [line["reason"] for line in lines] == ["worker_ends"]
 
 
 @pytest.mark.parametrize("error", [DatabaseUnavailable("away"), ZeroDivisionError("a bug of ours")])
