@@ -64,8 +64,8 @@ class Scheduler:
         queues, due, jobs, orphans, recordings = (connect() for _ in range(5))
         finder = OrphanFinder(orphans, rest=lambda: self._stop.wait(0.005))
         self._tasks = [
-            Task("outbox", 0.3, lambda: work_off(outbox, queues)),
-            Task("due jobs", 0.5, lambda: move_due_jobs(due)),
+            Task("outbox", 1.0, lambda: work_off(outbox, queues)),
+            Task("due jobs", 1.0, lambda: move_due_jobs(due)),
             Task("sweep", 2.0, lambda: sweep(jobs)),
             Task("orphans", 1.0, finder.walk_if_due),
             Task("stray recordings", 60.0, lambda: requeue_strays(strays, recordings)),
