@@ -91,7 +91,7 @@ def _synchronous_insert(bench: Bench, stack: ExitStack) -> _Contender:
 
 
 def _measure(bench: Bench, bodies: list[str], contender: _Contender, number: int) -> Sample:
-    prefix = f"-{number}-"
+    prefix = f"-r{number}-"
     cpu, began = cpu_seconds(contender.pids), time.monotonic()
     seconds = max(1.0, SECONDS * bench.scale)
     load = post_each(contender.url, bodies, "application/json", prefix, CONNECTIONS, seconds, bench.folder)
