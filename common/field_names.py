@@ -73,8 +73,8 @@ class Shape(NamedTuple):
 
     `steps` are each field of ours that was sent, the name that it was sent under, and what reads its value; `sent_names` are
     the first two of these. `rivals` are all the names of those that came under several, in the synonyms' order and then their
-    own: the first stands in `steps`, and whether another counts only the values tell. `is_plain` when no two are spellings of one name. `custom` are those that hold custom data, `variables` those that
-    are a piece of it.
+    own: the first stands in `steps`, and whether another counts only the values tell. `is_plain` when no two are spellings of
+    one name. `custom` are those that hold custom data, `variables` those that are a piece of it.
     """
 
     steps: tuple[tuple[str, str, Reader], ...]
@@ -85,6 +85,7 @@ class Shape(NamedTuple):
     variables: tuple[str, ...]
 
 
+# Not an lru_cache: whether a set is short enough to keep would have to be found before each look, and costs more than it.
 _known_shapes: dict[tuple[str, ...], Shape] = {}
 
 

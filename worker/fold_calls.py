@@ -68,8 +68,9 @@ class _Taken(NamedTuple):
 def fold_waiting_calls(database: Database, seconds: float = 60.0) -> int:
     """Fold the calls that wait in the outbox and return how many were; 0 when another process is folding.
 
-    Ends when it has taken all that waited, or after so many seconds and the round that is under way. Raises DatabaseUnavailable or
-    DatabaseNotReady when `cdr.calls` cannot be written at all; what waits then waits on.
+    Ends when it has taken all that waited, or after so many seconds and the round that is under way: what is noted meanwhile is
+    for the next load, or the scheduler. Raises DatabaseUnavailable or DatabaseNotReady when `cdr.calls` cannot be written at
+    all; what waits then waits on.
     """
     return _in_rounds(database, _take_waiting, seconds)
 
