@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+import structlog
 from free_ports import free_port
 from hypothesis import HealthCheck, settings
 from s3_server import s3, s3_bucket, s3_server
@@ -91,10 +92,11 @@ def open_path() -> Iterator[Path]:
 def logging_as_it_was() -> Iterator[None]:
     # A test that sets up logging leaves a handler on the stream that pytest closes behind it.
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, of_structlog = root.handlers[:], root.level, structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    structlog.configure(**of_structlog)
 
 
 @pytest.fixture(scope="session")
