@@ -54,6 +54,11 @@ settings.register_profile("cdr", deadline=None, suppress_health_check=[HealthChe
 settings.load_profile("cdr")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Start one process more than there are cores: those that run servers and commands mostly wait for them."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files in front; the others stay as pytest-randomly has shuffled them."""
     ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST_FIRST)}
