@@ -16,14 +16,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import structlog
 
 from common.errors import CdrError, DatabaseNotReady, DatabaseUnavailable, Permanent
 from common.postgres import FOLDING, Cursor, Database, statement
 from worker.bisection import Bisection, is_doubtful
+from worker.call_spans import CallKey, CallSpans, Span, as_array, within
 
 ENTRIES_AT_ONCE = 200
 CALLS_AT_ONCE = 4000
@@ -34,8 +34,6 @@ LAST_DELAY_SECONDS = 300
 # After some forty minutes of waiting a person is asked, by the error in the outbox.
 MAX_TRIES = 12
 
-# The key of a call as PostgreSQL writes it: it goes back as it came, and a UUID would be made of it only to be undone.
-CallKey: TypeAlias = str
 # The calls whose CDRs changed, each with the provider_times of the changed ones.
 Touched = dict[CallKey, list[datetime]]
 
@@ -185,9 +183,10 @@ def _fold(cursor: Cursor, touched: Touched) -> None:
     """Fold the touched calls, the rows that held them until now, and the rows that hold them from now on."""
     before = _read_links(cursor, touched)
     rows = touched.keys() | {link.folded_under for link in before.values()}
-    span = _span(cursor, rows, touched)
+    spans = CallSpans(touched)
+    spans.read_rows(cursor, rows)
     links, known = before, set(touched)
-    if _link_anew(cursor, touched, before, span):
+    if _link_anew(cursor, touched, before, spans):
         known = set()
     while True:
         members = rows | _read_members(cursor, rows)
@@ -199,13 +198,18 @@ def _fold(cursor: Cursor, touched: Touched) -> None:
             break
         # A row that calls move to has members of its own, which are folded with them.
         rows |= joined
-        span = _span(cursor, rows, touched)
-    _write(cursor, roots, links, rows, span)
+        spans.read_rows(cursor, joined)
+    # A step that is gone or new says no more where its call was folded.
+    _write(cursor, roots, links, rows, spans.of(_folded_under(roots, {**links, **before})))
 
 
-def _link_anew(cursor: Cursor, touched: Touched, before: dict[CallKey, Link], span: dict[str, datetime]) -> bool:
+def _folded_under(call_keys: Iterable[CallKey], links: dict[CallKey, Link]) -> dict[CallKey, CallKey]:
+    return {call_key: links[call_key].folded_under if call_key in links else call_key for call_key in call_keys}
+
+
+def _link_anew(cursor: Cursor, touched: Touched, before: dict[CallKey, Link], spans: CallSpans) -> bool:
     """Note which original call each touched call names now; tell whether that is another than `before`."""
-    changed = {"call_keys": _array(touched), **span}
+    changed = within(spans.of(_folded_under(touched, before)))
     new = cursor.execute(statement("worker", "link_calls"), changed).rowcount
     if touched.keys().isdisjoint(before):
         return new > 0
@@ -213,31 +217,25 @@ def _link_anew(cursor: Cursor, touched: Touched, before: dict[CallKey, Link], sp
     return new > 0 or gone > 0
 
 
-def _span(cursor: Cursor, rows: set[CallKey], touched: Touched) -> dict[str, datetime]:
-    """Bound the provider_times of all CDRs of these calls, so that only their partitions are read."""
-    times = list(chain.from_iterable(touched.values()))
-    known = cursor.execute(statement("worker", "read_call_spans"), {"call_keys": _array(rows)}).fetchone() or ()
-    times.extend(time for time in known if time is not None)
-    return {"from": min(times), "to": max(times)}
-
-
 def _write(
     cursor: Cursor,
     roots: dict[CallKey, CallKey],
     links: dict[CallKey, Link],
     rows: set[CallKey],
-    span: dict[str, datetime],
+    spans: dict[CallKey, Span],
 ) -> None:
     """Write the rows of the roots, and delete those of `rows` that have no CDR any more."""
     ids = {link.original: link.original_call_id for link in links.values()}
     linked = {call_key: root for call_key, root in roots.items() if call_key in links}
     if linked:
-        cursor.execute(statement("worker", "set_call_roots"), _pairs(linked))
-    named = {**_pairs(roots), "root_ids": [ids.get(root) for root in roots.values()]}
-    folded = {row[0] for row in cursor.execute(statement("worker", "fold_calls"), {**named, **span})}
+        values = {"call_keys": as_array(linked), "root_keys": as_array(linked.values())}
+        cursor.execute(statement("worker", "set_call_roots"), values)
+    of_spanned = [roots[call_key] for call_key in spans]
+    named = {"root_keys": as_array(of_spanned), "root_ids": [ids.get(root) for root in of_spanned]}
+    folded = {row[0] for row in cursor.execute(statement("worker", "fold_calls"), {**within(spans), **named})}
     gone = rows - folded
     if gone:
-        cursor.execute(statement("worker", "delete_calls"), {"call_keys": _array(gone)})
+        cursor.execute(statement("worker", "delete_calls"), {"call_keys": as_array(gone)})
 
 
 def find_root(call_key: CallKey, links: dict[CallKey, Link]) -> CallKey:
@@ -255,19 +253,10 @@ def find_root(call_key: CallKey, links: dict[CallKey, Link]) -> CallKey:
 
 
 def _read_links(cursor: Cursor, call_keys: Iterable[CallKey]) -> dict[CallKey, Link]:
-    cursor.execute(statement("worker", "read_call_links"), {"call_keys": _array(call_keys)})
+    cursor.execute(statement("worker", "read_call_links"), {"call_keys": as_array(call_keys)})
     return {call_key: Link(*columns) for call_key, *columns in cursor}
 
 
 def _read_members(cursor: Cursor, root_keys: Iterable[CallKey]) -> set[CallKey]:
-    cursor.execute(statement("worker", "read_call_members"), {"root_keys": _array(root_keys)})
+    cursor.execute(statement("worker", "read_call_members"), {"root_keys": as_array(root_keys)})
     return {row[0] for row in cursor}
-
-
-def _pairs(roots: dict[CallKey, CallKey]) -> dict[str, Any]:
-    return {"call_keys": _array(roots), "root_keys": _array(roots.values())}
-
-
-def _array(keys: Iterable[CallKey]) -> str:
-    """Write keys as PostgreSQL does an array, which takes psycopg's list several times as long."""
-    return f"{{{','.join(keys)}}}"

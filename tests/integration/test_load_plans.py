@@ -36,6 +36,16 @@ def rows_read(loader: Loader, url: str) -> int:
     return int(select(url, query)[0]["read"])
 
 
+def searches(loader: Loader, url: str) -> dict[str, int]:
+    """Count how often each partition was searched by the key of a call."""
+    with loader.database.transaction() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+    query = """
+        SELECT relname, sum(idx_scan)::int AS searches FROM pg_stat_user_indexes
+        WHERE relname ~ '^cdrs_' AND indexrelname ~ 'call_key' GROUP BY relname"""
+    return {row["relname"]: row["searches"] for row in select(url, query)}
+
+
 def arriving() -> list[dict[str, object]]:
     return [leg(f"arriving-{number}", time=1) for number in range(ARRIVING)]
 
@@ -55,3 +65,22 @@ def test_calls_are_folded_without_reading_the_others_of_their_time(full: Loader,
     assert full.fold() == ARRIVING
 
     assert ARRIVING <= rows_read(full, database_url) - before < 4 * ARRIVING
+
+
+def test_a_call_of_another_month_does_not_have_its_months_searched_for_the_others(
+    loader: Loader, database_url: str
+) -> None:
+    old, new = 1_700_000_000, 1_760_000_000
+    for month in ("2023-11-01", "2024-06-01", "2025-10-01"):
+        execute(database_url, "SELECT cdr.make_partition(%s)", [month])
+    loader.load_fields(leg("old", time=old), *(leg(f"new-{number}", time=new) for number in range(100)))
+    assert loader.fold() == 101
+    before = searches(loader, database_url)
+
+    loader.load_fields(leg("old", time=old, price=9), *(leg(f"newer-{number}", time=new) for number in range(100)))
+    assert loader.fold() == 101
+
+    after = searches(loader, database_url)
+    # Once for what it names and once for its legs, each call in its own month.
+    done = {month: number - before[month] for month, number in after.items() if number > before[month]}
+    assert done == {"cdrs_2023_11": 2, "cdrs_2025_10": 200}

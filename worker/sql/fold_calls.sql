@@ -1,9 +1,10 @@
 -- Folds all CDRs of these calls into one row a call. `call_keys`, `root_keys` and `root_ids` give each call id the call
--- that it belongs to; the id is null where only the call itself names it. A leg 1 counts only where no leg 2 of its
--- family came. Legs are taken in the order of their start; `place` says it, so that no plan can change it.
+-- that it belongs to; the id is null where only the call itself names it. Bounds as in link_calls. A leg 1 counts only where
+-- no leg 2 of its family came. Legs are taken in the order of their start; `place` says it, so that no plan can change it.
 WITH members AS (
-    SELECT * FROM unnest(%(call_keys)s::uuid[], %(root_keys)s::uuid[], %(root_ids)s::text[])
-        AS m (call_key, root_key, root_id)
+    SELECT * FROM unnest(
+        %(call_keys)s::uuid[], %(root_keys)s::uuid[], %(root_ids)s::text[], %(firsts)s::timestamp[], %(lasts)s::timestamp[]
+    ) AS m (call_key, root_key, root_id, first_time, last_time)
 ),
 -- A call at a time, which the OFFSET keeps so: PostgreSQL knows late what a partition that grows holds, and would read all
 -- that it has of that time.
@@ -17,7 +18,10 @@ found AS MATERIALIZED (
             called_country_code, did_number, acd_queue_name, agent_code, agent_name, price_agorot, recording_url,
             last_received_at
         FROM cdr.cdrs AS of_call
-        WHERE of_call.call_key = members.call_key AND of_call.provider_time BETWEEN %(from)s AND %(to)s
+        WHERE
+            of_call.call_key = members.call_key
+            AND of_call.provider_time BETWEEN %(from)s AND %(to)s
+            AND of_call.provider_time BETWEEN members.first_time AND members.last_time
         OFFSET 0
     ) AS c
 ),

@@ -1,3 +1,3 @@
--- Between which provider_times the CDRs of these calls lie, as folded last.
-SELECT min(first_provider_time), max(last_provider_time)
-FROM cdr.calls WHERE call_key = ANY(%(call_keys)s::uuid[])
+-- Between which provider_times the CDRs of each of these rows lie, as folded last.
+SELECT call_key::text, first_provider_time, last_provider_time
+FROM cdr.calls WHERE call_key = ANY(%(rows)s::uuid[])
