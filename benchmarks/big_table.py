@@ -20,7 +20,7 @@ import psycopg
 from benchmarks.backlog import groups, jobs_of, put
 from benchmarks.bench import Bench, Server
 from benchmarks.copies import TABLES, WINDOW_DAYS, add_copy, columns_of, keep_seed, without_indexes
-from benchmarks.loaded import check_rows, connected, identities, one, wait_until_loaded
+from benchmarks.loaded import check_rows, connected, keys_of, one, wait_until_loaded
 from benchmarks.processes import Failed
 from benchmarks.traffic import ACCOUNT, simulated_deliveries
 from common.delivery import Delivery, QuarantinedBody
@@ -112,7 +112,7 @@ def _load_seed(bench: Bench, server: Server, connection: psycopg.Connection[Any]
     with bench.valkey() as valkey, connect(valkey.url) as redis, bench.worker(valkey, server):
         put(redis, jobs_of(deliveries))
         wait_until_loaded(redis, connection.cursor())
-    check_rows(connection.cursor(), identities(deliveries))
+    check_rows(connection.cursor(), keys_of(deliveries))
 
 
 def _make_partitions(connection: psycopg.Connection[Any]) -> None:

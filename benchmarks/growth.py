@@ -15,7 +15,7 @@ from benchmarks.backlog import jobs_of, put, queued_call_ids
 from benchmarks.bench import Bench, Server
 from benchmarks.big_table import big_table
 from benchmarks.figures import Goal, Part, Sample, Samples, interleaved
-from benchmarks.loaded import check_rows, connected, identities, wait_until_loaded
+from benchmarks.loaded import check_rows, connected, keys_of, wait_until_loaded
 from benchmarks.processes import Failed, cpu_seconds, resident_bytes, wait_until
 from benchmarks.receive import JSON_BYTES, realistic
 from benchmarks.traffic import simulated_deliveries
@@ -95,7 +95,7 @@ def _load_round(
         wait_until_loaded(redis, connection.cursor())
         seconds = time.monotonic() - began
         cpu = cpu_seconds(pids) - cpu
-        check_rows(connection.cursor(), identities(deliveries))
+        check_rows(connection.cursor(), keys_of(deliveries))
     return {
         "rate": count / seconds,
         "cpu": cpu / count * 1000,

@@ -14,14 +14,14 @@ from common.delivery import Delivery
 from common.job_queue import CDRS, intermediate_key, queue_key
 from common.queue_format import lease_key
 from common.redis_client import RedisClient
-from worker.rows import identify
+from worker.rows import Key, identify
 
 _SECONDS_TO_LOAD = 1800.0
 
 
-def identities(deliveries: Iterable[Delivery]) -> set[bytes]:
-    """Return the identities of the CDRs of some deliveries, as the worker computes them."""
-    return {identify(read_cdr(each.account, each.received_at, each.fields, {}))[0] for each in deliveries}
+def keys_of(deliveries: Iterable[Delivery]) -> set[Key]:
+    """Return the unique keys of the CDRs of some deliveries, as the worker computes them."""
+    return {identify(read_cdr(each.account, each.received_at, each.fields, {})) for each in deliveries}
 
 
 def wait_until_loaded(redis: RedisClient, cursor: psycopg.Cursor[Any], seconds: float = _SECONDS_TO_LOAD) -> None:
@@ -34,15 +34,15 @@ def wait_until_loaded(redis: RedisClient, cursor: psycopg.Cursor[Any], seconds: 
     wait_until(loaded, "the load of the backlog", seconds)
 
 
-def check_rows(cursor: psycopg.Cursor[Any], wanted: set[bytes]) -> None:
+def check_rows(cursor: psycopg.Cursor[Any], wanted: set[Key]) -> None:
     """Raise Failed unless every one of these CDRs is a row, and in a call that is folded."""
     missing = one(
         cursor,
-        "SELECT count(*) FROM unnest(%s::bytea[]) AS w (identity) WHERE NOT EXISTS (SELECT FROM cdr.cdrs AS c"
+        "SELECT count(*) FROM unnest(%s::bytea[], %s::timestamp[]) AS w (identity, provider_time) WHERE NOT EXISTS (SELECT FROM cdr.cdrs AS c"
         " JOIN cdr.calls AS k ON c.call_id = ANY(k.call_ids) AND k.call_key = coalesce("
         " (SELECT root_key FROM cdr.call_links AS l WHERE l.call_key = c.call_key), c.call_key)"
-        " WHERE c.identity = w.identity)",
-        [list(wanted)],
+        " WHERE c.identity = w.identity AND c.provider_time = w.provider_time)",
+        [[identity for identity, _ in wanted], [provider_time for _, provider_time in wanted]],
     )
     if missing:
         raise Failed(f"{missing} of {len(wanted)} CDRs are no row, or in no call")

@@ -1,6 +1,7 @@
 """What makes two deliveries the same CDR, and two CDRs the same call: hashes for unique keys and indexes.
 
-The hashes are stored, so the encoding below never changes: a change would load every CDR a second time.
+The hashes are stored, so the encoding below never changes: a change of `cdr_identity` would load every CDR a second time, and
+one of `call_key` would part the legs of a call.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from hashlib import sha256
 from common.call_codes import folded_type_name
 
 _CALL_KEY_BYTES = 16
+# The provider's ids begin with the date and the time of the call, YYYYMMDDHHMMSS.
+_DATE_DIGITS = 14
+_DATE_BYTES = 6
 _NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock without a zone
 MAX_TIME_RAW = 4_102_444_800
 """The last `time` that counts, 2100-01-01 00:00:00; the first is 1."""
@@ -41,9 +45,15 @@ def cdr_identity(
 
 
 def call_key(account: str, call_id: str) -> bytes:
-    """Return 16 bytes that stand for a call id of an account in indexes, however long the id is."""
+    """Return 16 bytes that stand for a call id of an account in indexes, however long the id is.
+
+    Those of an id that begins with a date begin with that date as a number, the rest is a hash of both: calls of one day lie
+    side by side in an index, so that those of now are in memory.
+    """
     call_id = call_id.strip()
-    return _digest(f"{len(account)}:{account}{len(call_id)}:{call_id}")[:_CALL_KEY_BYTES]
+    date = call_id[:_DATE_DIGITS]
+    lead = int(date).to_bytes(_DATE_BYTES) if len(date) == _DATE_DIGITS and date.isascii() and date.isdigit() else b""
+    return lead + _digest(f"{len(account)}:{account}{len(call_id)}:{call_id}")[: _CALL_KEY_BYTES - len(lead)]
 
 
 def provider_time(time_raw: int | None) -> datetime:

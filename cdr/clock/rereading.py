@@ -161,7 +161,7 @@ def update(cursor: Cursor, part: Range, changes: list[tuple[_Row, Clock]]) -> No
         "rules": [clock.rule for _, clock in changes],
     }
     # A statement of its own, because an update locks what it changes in whatever order it finds that.
-    cursor.execute(statement("cdr", "lock_recordings"), {"identities": values["identities"]})
+    cursor.execute(statement("cdr", "lock_recordings"), values)
     cursor.execute(statement("cdr", "update_clocks"), values)
 
 

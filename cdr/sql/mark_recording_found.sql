@@ -7,7 +7,7 @@ VALUES (
     %(identity)s, %(provider_time)s, %(account)s, %(call_id)s, %(call_type)s, %(started_at)s, %(source_url)s,
     sha256(convert_to(%(source_url)s, 'UTF8')), 'stored', %(key)s, %(size_bytes)s, %(sha256)s, %(content_type)s
 )
-ON CONFLICT (identity, source_key) DO UPDATE
+ON CONFLICT (provider_time, identity, source_key) DO UPDATE
 SET status = 'stored', storage_key = excluded.storage_key, bytes = excluded.bytes, sha256 = excluded.sha256,
     content_type = excluded.content_type, next_attempt_at = NULL, asked_to_wait_since = NULL, last_error = NULL,
     updated_at = now()

@@ -5,7 +5,7 @@ SELECT
     coalesce(recording.source_url, cdr.recording_url), coalesce(recording.status = 'stored', false),
     recording.sha256, coalesce(recording.updated_at < now() - make_interval(secs => %(settling_seconds)s), true)
 FROM cdr.cdrs AS cdr
-LEFT JOIN cdr.recordings AS recording USING (identity)
+LEFT JOIN cdr.recordings AS recording USING (provider_time, identity)
 WHERE cdr.call_key = ANY(%(call_keys)s::uuid[])
   AND cdr.account = %(account)s
   AND coalesce(recording.source_url, cdr.recording_url) IS NOT NULL

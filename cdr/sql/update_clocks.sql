@@ -18,7 +18,7 @@ calls_to_fold AS (
 moved AS (
     SELECT recording.recording_id, updated.started_at
     FROM updated
-    JOIN cdr.recordings AS recording USING (identity)
+    JOIN cdr.recordings AS recording USING (provider_time, identity)
     WHERE recording.started_at <> updated.started_at
     ORDER BY recording.recording_id
     FOR UPDATE OF recording

@@ -19,9 +19,10 @@ def test_an_identity_is_the_32_bytes_of_a_sha256() -> None:
 
 
 def test_the_stored_encoding_does_not_change() -> None:
-    # These are in databases: a difference here would load every CDR a second time.
+    # These are in databases: a difference here would load every CDR a second time, or part the legs of a call.
     assert cdr_identity(*CDR).hex() == "a0418d9ba15fd710d6df25fb3c004fb3aa75f4fd4142b13840e943e97e522943"
-    assert call_key(CDR[0], CDR[1]).hex() == "bb3dedb243f42a7a47bd997931393170"
+    assert call_key(CDR[0], CDR[1]).hex() == "125abc290551bb3dedb243f42a7a47bd"
+    assert call_key(CDR[0], "a-call").hex() == "c74cc398d9eb25f4e0269390f3ad5776"
 
 
 @given(st.text(), st.text(), st.text(), st.text())
@@ -96,6 +97,25 @@ def test_a_lone_surrogate_does_not_stop_a_cdr() -> None:
 
 def test_a_call_key_belongs_to_its_account() -> None:
     assert call_key("default", "a-call") != call_key("another", "a-call")
+
+
+def test_call_keys_are_in_the_order_of_the_dates_that_ids_begin_with() -> None:
+    ids = ["20180913161553zz", "20180913161554aa", "20200101000000", "99991231235959-"]
+    keys = [call_key("default", each) for each in ids]
+    assert keys == sorted(keys)
+    assert [int.from_bytes(key[:6]) for key in keys] == [int(each[:14]) for each in ids]
+
+
+def test_calls_of_one_second_have_keys_of_their_own() -> None:
+    ids = [f"20180913161553{number}" for number in range(1000)]
+    keys = {call_key(account, each) for account in ("default", "another") for each in ids}
+    assert len({key[6:] for key in keys}) == 2000
+
+
+@pytest.mark.parametrize("call_id", ["2018091316155", "2018-09-13 16:15:53", "٢٠١٨" * 4, "x20180913161553"])
+def test_the_key_of_an_id_without_a_date_is_a_hash_alone(call_id: str) -> None:
+    text = f"7:default{len(call_id)}:{call_id}"
+    assert call_key("default", call_id) == sha256(text.encode()).digest()[:16]
 
 
 def test_blanks_around_a_call_id_do_not_change_its_key() -> None:

@@ -62,7 +62,7 @@ new_recordings AS (
         identity, provider_time, account, call_id, call_type, started_at,
         recording_url, sha256(convert_to(recording_url, 'UTF8'))
     FROM updated WHERE recording_url IS NOT NULL
-    ON CONFLICT (identity, source_key) DO NOTHING
+    ON CONFLICT (provider_time, identity, source_key) DO NOTHING
     RETURNING recording_id
 ),
 recordings_to_fetch AS (
