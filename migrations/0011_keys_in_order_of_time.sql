@@ -1,8 +1,8 @@
 -- Keys begin with a time, so that the rows of now lie side by side in every index. A key that is a hash alone sends each new row
 -- to another page: of 10 million CDRs none of these pages was in memory, and each went into the write-ahead log as a whole.
 -- The call_key of an id that begins with a date, as the provider's do, begins with that date. All rows get their new keys
--- here, which takes some minutes for each million CDRs and as much room again as they have; workers wait meanwhile, receivers
--- do not. A worker of the release before would load CDRs under the old keys: end them first.
+-- here, which takes two or three minutes for each million CDRs and as much room again as they have; workers wait meanwhile,
+-- receivers do not. A worker of the release before would load CDRs under the old keys: end them first.
 
 CREATE OR REPLACE FUNCTION cdr.call_key(account text, call_id text) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT CASE

@@ -65,7 +65,8 @@ def describe_number(sent: str | None, region: str) -> PhoneNumber:
     return _describe(sent.strip()[:_LONGEST_TEXT], region) if sent else _NOTHING
 
 
-@lru_cache(maxsize=65_536)
+# Four times as many found 3 % more of simulated numbers again, and took 20 MB more.
+@lru_cache(maxsize=16_384)
 def _describe(text: str, region: str) -> PhoneNumber:
     if _DIALED.fullmatch(text):
         return _describe_digits(text, region)
