@@ -12,6 +12,7 @@ from benchmarks.processes import Failed, wait_until
 from common.cdr import read_cdr
 from common.delivery import Delivery
 from common.job_queue import CDRS, intermediate_key, queue_key
+from common.postgres import statement
 from common.queue_format import lease_key
 from common.redis_client import RedisClient
 from worker.rows import Key, identify
@@ -36,14 +37,17 @@ def wait_until_loaded(redis: RedisClient, cursor: psycopg.Cursor[Any], seconds: 
 
 def check_rows(cursor: psycopg.Cursor[Any], wanted: set[Key]) -> None:
     """Raise Failed unless every one of these CDRs is a row, and in a call that is folded."""
-    missing = one(
-        cursor,
-        "SELECT count(*) FROM unnest(%s::bytea[], %s::timestamp[]) AS w (identity, provider_time) WHERE NOT EXISTS (SELECT FROM cdr.cdrs AS c"
-        " JOIN cdr.calls AS k ON c.call_id = ANY(k.call_ids) AND k.call_key = coalesce("
-        " (SELECT root_key FROM cdr.call_links AS l WHERE l.call_key = c.call_key), c.call_key)"
-        " WHERE c.identity = w.identity AND c.provider_time = w.provider_time)",
-        [[identity for identity, _ in wanted], [provider_time for _, provider_time in wanted]],
-    )
+    with cursor.connection.transaction():
+        cursor.execute(statement("worker", "look_up_by_key"))
+        missing = one(
+            cursor,
+            "SELECT count(*) FROM unnest(%s::bytea[], %s::timestamp[]) AS w (identity, provider_time)"
+            " WHERE NOT EXISTS (SELECT FROM cdr.cdrs AS c"
+            " JOIN cdr.calls AS k ON c.call_id = ANY(k.call_ids) AND k.call_key = coalesce("
+            " (SELECT root_key FROM cdr.call_links AS l WHERE l.call_key = c.call_key), c.call_key)"
+            " WHERE c.identity = w.identity AND c.provider_time = w.provider_time)",
+            [[identity for identity, _ in wanted], [provider_time for _, provider_time in wanted]],
+        )
     if missing:
         raise Failed(f"{missing} of {len(wanted)} CDRs are no row, or in no call")
 
