@@ -109,7 +109,12 @@ def _make(bench: Bench, server: Server) -> None:
 
 def _load_seed(bench: Bench, server: Server, connection: psycopg.Connection[Any], count: int) -> None:
     deliveries = list(simulated_deliveries(count, seed=1, first=newest(), seconds=WINDOW_DAYS * 86400.0))
-    with bench.valkey() as valkey, connect(valkey.url) as redis, bench.worker(valkey, server):
+    with (
+        bench.valkey() as valkey,
+        connect(valkey.url) as redis,
+        bench.worker(valkey, server),
+        bench.scheduler(valkey, server),
+    ):
         put(redis, jobs_of(deliveries))
         wait_until_loaded(redis, connection.cursor())
     check_rows(connection.cursor(), keys_of(deliveries))

@@ -57,8 +57,12 @@ def _load(bench: Bench) -> tuple[Part, dict[str, float]]:
         full = stack.enter_context(big_table(bench))
         empty = stack.enter_context(bench.postgres())
         valkeys = [stack.enter_context(bench.valkey()) for _ in range(2)]
+        # What a worker takes too long to fold, the scheduler folds.
         workers = [
-            stack.enter_context(bench.worker(valkey, postgres))
+            (
+                stack.enter_context(bench.worker(valkey, postgres)),
+                stack.enter_context(bench.scheduler(valkey, postgres)),
+            )
             for valkey, postgres in zip(valkeys, (full.server, empty), strict=True)
         ]
         contenders = {
@@ -71,7 +75,7 @@ def _load(bench: Bench) -> tuple[Part, dict[str, float]]:
     about = (
         f"CDRs a second that one worker loads, all enrichment on, calls folded too: {_count(bench, LOADED_A_ROUND):,} a round"
         f" into a table of {full.cdrs:,} CDRs over two years, and into one that is emptied before each round. CPU seconds are"
-        " those of the worker and of PostgreSQL."
+        " those of worker, scheduler and PostgreSQL."
     )
     goals = [Goal("load into 10 million CDRs beside an empty table", "rate", FULL, EMPTY, at_least=0.85)]
     units = {"rate": "CDR/s", "cpu": "CPU s for 1,000", "memory": "MB, worker"}
@@ -79,9 +83,9 @@ def _load(bench: Bench) -> tuple[Part, dict[str, float]]:
 
 
 def _load_round(
-    bench: Bench, valkey: Server, postgres: Server, worker: int, number: int, *, emptied: bool = False
+    bench: Bench, valkey: Server, postgres: Server, processes: tuple[int, int], number: int, *, emptied: bool = False
 ) -> Sample:
-    """Let a worker load CDRs of just now, and see that each is a row."""
+    """Let a worker, which is the first of the processes, load CDRs of just now, and see that each is a row."""
     count = _count(bench, LOADED_A_ROUND)
     deliveries = list(simulated_deliveries(count, 1000 + number, datetime.now(UTC), count / _CDRS_A_SECOND))
     jobs = list(jobs_of(deliveries))
@@ -89,7 +93,7 @@ def _load_round(
         if emptied:
             connection.execute(_EMPTIED)
         redis.flushall()
-        pids = [worker, postgres.pid]
+        pids = [*processes, postgres.pid]
         cpu, began = cpu_seconds(pids), time.monotonic()
         put(redis, jobs)
         wait_until_loaded(redis, connection.cursor())
@@ -99,7 +103,7 @@ def _load_round(
     return {
         "rate": count / seconds,
         "cpu": cpu / count * 1000,
-        "memory": resident_bytes([worker]) / _MEGABYTE,
+        "memory": resident_bytes(processes[:1]) / _MEGABYTE,
     }
 
 
