@@ -213,6 +213,14 @@ def test_a_changed_original_parts_what_was_joined(loader: Loader, database_url: 
     assert groups(database_url) == {"a": ["a"], "x": ["b", "c", "x"]}
 
 
+def test_a_call_that_is_parted_takes_its_legs_of_other_times_with_it(loader: Loader, database_url: str) -> None:
+    fold_each(loader, [leg("a"), leg("b", OriginalivrUniqueID="a"), leg("b", time=TIME + YEARS, type="Queue")])
+    loader.load([delivery(leg("b", OriginalivrUniqueID="b"), received=1)])
+    assert loader.fold() == 1
+    rows = select(database_url, "SELECT call_id, leg_count FROM cdr.calls ORDER BY call_id")
+    assert [(row["call_id"], row["leg_count"]) for row in rows] == [("a", 1), ("b", 2)]
+
+
 def test_an_original_changed_to_the_call_itself_parts_it(loader: Loader, database_url: str) -> None:
     fold_each(loader, [leg("a"), leg("b", OriginalivrUniqueID="a")])
     loader.load([delivery(leg("b", OriginalivrUniqueID="b"), received=1)])
