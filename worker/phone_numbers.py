@@ -65,7 +65,7 @@ def describe_number(sent: str | None, region: str) -> PhoneNumber:
     return _describe(sent.strip()[:_LONGEST_TEXT], region) if sent else _NOTHING
 
 
-# Four times as many found 3 % more of simulated numbers again, and took 20 MB more.
+# Four times as many find 3 % more of simulated numbers again, and take 20 MB more (docs/performance.md).
 @lru_cache(maxsize=16_384)
 def _describe(text: str, region: str) -> PhoneNumber:
     if _DIALED.fullmatch(text):

@@ -63,9 +63,7 @@ def test_postgres_away_for_15_seconds_fails_no_job(oracle: Oracle) -> None:
     played = oracle.play("PostgreSQL away", read_schedule("17.0s 150/s postgres-fast@1.00+15.00#0"), 0)
 
     assert_all_is_well(played, oracle.product)
-    assert played.ledger.count("refused") == 0, line(played)
-    # What the disk of a busy machine held up for longer than a sender waits, which was posted again.
-    assert played.ledger.count("unanswered") < played.ledger.count("acked") / 100, line(played)
+    assert played.ledger.count("refused") + played.ledger.count("unanswered") == 0, line(played)
     assert played.settle_seconds < RECOVERY_SECONDS, line(played)
 
 
