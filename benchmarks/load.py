@@ -31,8 +31,8 @@ from common.redis_client import RedisClient, connect
 from common.settings import AccountDefaults
 from worker.accounts import Accounts
 from worker.extension_directory import ExtensionDirectory
-from worker.jobs import PART_CDRS
 from worker.load_cdrs import gather
+from worker.load_parts import PART_CDRS
 from worker.pipeline import Knowledge, enrich
 from worker.rows import make_row
 

@@ -26,6 +26,12 @@ class Failed(NamedTuple):
     error: CdrError
 
 
+def raise_first(failed: list[Failed]) -> None:
+    """Raise why the first of them could not be done, if any."""
+    if failed:
+        raise failed[0].error
+
+
 @dataclass
 class Bisection(Generic[Item]):
     """Does `act` on as many items as it can.

@@ -38,6 +38,8 @@ class Context:
     def __init__(self) -> None:
         self.process_id = os.getpid()
         self.database = _open_database()
+        # For the thread that loads beside the worker's own; not connected before it does.
+        self.second_database = _open_database()
         self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory(), load(NamedHooks).hooks)
 
     @cached_property

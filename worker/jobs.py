@@ -6,16 +6,14 @@ failed job, to be listed and replayed with `cdr failed`.
 
 from __future__ import annotations
 
-from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 import structlog
 
-from common.cdr import Cdr
 from common.delivery import Delivery, QuarantinedBody
-from common.errors import CdrError, NewerPayload
+from common.errors import NewerPayload
 from common.job_queue import (
     CDRS,
     COUNTERS_KEY,
@@ -29,19 +27,16 @@ from common.job_queue import (
 )
 from common.redis_client import translated
 from worker import context
-from worker.bisection import Failed
+from worker.bisection import Failed, raise_first
 from worker.hook_jobs import read_hook_call
-from worker.load_cdrs import Record, gather, load, load_all
+from worker.load_cdrs import enrich_each, gather, load
+from worker.load_parts import Parts
 from worker.outbox import enqueue_once
-from worker.pipeline import Knowledge, NotLoadable, enrich
+from worker.pipeline import NotLoadable
 from worker.put_off import put_off
 from worker.quarantine import keep
 from worker.run_hook import run_hook as call_hook
 from worker.scheduled_jobs import schedule_recordings
-from worker.side_thread import SideThread
-
-# So many CDRs are loaded in one transaction, where jobs with more are loaded together.
-PART_CDRS = 500
 
 _log = structlog.get_logger("worker.jobs")
 
@@ -52,7 +47,7 @@ def load_cdrs(version: int, batch: list[Any]) -> None:
     deliveries, refused = _rebuild(batch, Delivery)
     here = context.current()
     here.refresh()
-    enriched, not_enriched = _enrich_each(deliveries, here.knowledge)
+    enriched, not_enriched = enrich_each(deliveries, here.knowledge)
     loaded = load(here.database, gather(enriched), here.knowledge)
     refused += not_enriched + loaded.refused
     _settle(LOAD_CDRS, len(batch), refused, loaded.held)
@@ -70,26 +65,13 @@ def load_batches(payloads: list[tuple[int, list[Any]]]) -> int:
     for version, batch in payloads:
         _check(version)
         rebuilt, broken = _rebuild(batch, Delivery)
-        _raise_first(broken)
+        raise_first(broken)
         deliveries += rebuilt
     here = context.current()
     here.refresh()
-    *parts, last = [deliveries[start : start + PART_CDRS] for start in range(0, len(deliveries), PART_CDRS)] or [[]]
-    # PostgreSQL loads a part while the next one is enriched.
-    with SideThread() as side:
-        for part in parts:
-            side.do(partial(load_all, here.database, _gather_all(part, here.knowledge), here.knowledge))
-        records = _gather_all(last, here.knowledge)
-    load_all(here.database, records, here.knowledge)
+    Parts(deliveries, here.knowledge).load(here.database, here.second_database)
     here.follow_up.tell()
     return len(deliveries)
-
-
-def _gather_all(deliveries: list[Delivery], knowledge: Knowledge) -> list[Record]:
-    """Enrich deliveries and put those of one CDR together; raises what keeps one of them from being enriched."""
-    enriched, refused = _enrich_each(deliveries, knowledge)
-    _raise_first(refused)
-    return gather(enriched)
 
 
 def keep_bodies(version: int, batch: list[Any]) -> None:
@@ -143,28 +125,12 @@ def _rebuild(batch: Any, kind: Any) -> tuple[list[Any], list[Failed]]:
     return items, broken
 
 
-def _enrich_each(deliveries: list[Delivery], knowledge: Knowledge) -> tuple[list[tuple[Cdr, Delivery]], list[Failed]]:
-    """Run the stages on each delivery by itself, so that one that breaks them stops nobody else."""
-    enriched, refused = [], []
-    for delivery in deliveries:
-        try:
-            enriched.append((enrich([delivery], knowledge), delivery))
-        except CdrError as error:
-            refused.append(Failed([delivery], error))
-    return enriched, refused
-
-
 def _settle(function: str, size: int, refused: list[Failed], held: list[Failed]) -> None:
     """Put off what is held, and set aside what is refused of a batch of `size`; raise the reason if that was all of it."""
     refused = refused + put_off(context.current().redis, function, held, _key)
     if size == 1:
-        _raise_first(refused)
+        raise_first(refused)
     _set_aside(function, refused)
-
-
-def _raise_first(refused: list[Failed]) -> None:
-    if refused:
-        raise refused[0].error
 
 
 def _set_aside(function: str, refused: list[Failed]) -> None:

@@ -18,7 +18,7 @@ from common.cdr import Cdr
 from common.delivery import Delivery
 from common.errors import CdrError, Permanent, Rejected
 from common.postgres import IN_DOUBT, Cursor, Database, statement
-from worker.bisection import Bisection, Failed, is_doubtful
+from worker.bisection import Bisection, Failed, is_doubtful, raise_first
 from worker.known_cdrs import Arrivals, merge_known
 from worker.learn_extensions import learn, try_learning
 from worker.merge_deliveries import in_order
@@ -39,6 +39,24 @@ class NotLoaded(NamedTuple):
 
     refused: list[Failed]
     held: list[Failed]
+
+
+def gather_all(deliveries: list[Delivery], knowledge: Knowledge) -> list[Record]:
+    """Enrich deliveries and put those of one CDR together; raises what keeps one of them from being enriched."""
+    enriched, refused = enrich_each(deliveries, knowledge)
+    raise_first(refused)
+    return gather(enriched)
+
+
+def enrich_each(deliveries: list[Delivery], knowledge: Knowledge) -> tuple[list[tuple[Cdr, Delivery]], list[Failed]]:
+    """Run the stages on each delivery by itself, so that one that breaks them stops nobody else."""
+    enriched, refused = [], []
+    for delivery in deliveries:
+        try:
+            enriched.append((enrich([delivery], knowledge), delivery))
+        except CdrError as error:
+            refused.append(Failed([delivery], error))
+    return enriched, refused
 
 
 def gather(enriched: Iterable[tuple[Cdr, Delivery]]) -> list[Record]:

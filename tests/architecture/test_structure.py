@@ -164,12 +164,12 @@ def test_a_blind_except_stands_only_where_failures_are_decided() -> None:
         "api/usual_post.py",
         "cdr/doctor/examine.py",
         "worker/follow_up.py",
+        "worker/load_parts.py",
         "worker/recordings/fetch_recording.py",
         "worker/queue_worker.py",
         # The user's own code may raise anything, and costs itself only.
         "worker/run_hook.py",
         "worker/scheduler.py",
-        "worker/side_thread.py",
     }
 
 

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from worker_context import forget_context
 
 from cdr.main import main
 from common.delivery import Delivery
 from common.job_queue import CDRS, LOAD_CDRS, NewJob
 from common.redis_client import RedisClient, connect
-from worker import context
 from worker.outbox import enqueue
 from worker.queue_worker import CdrWorker
 
@@ -96,8 +96,7 @@ def product(
     with psycopg.connect(database_url, autocommit=True) as database:
         yield Product(redis, database, database_url, capsys, monkeypatch)
     redis.close()
-    if context._Kept.context is not None:
-        context._Kept.context.database.close()
+    forget_context()
 
 
 def delivery(number: int, **fields: Any) -> Delivery:

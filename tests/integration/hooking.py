@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 from loading import delivery, leg, select
+from worker_context import forget_context
 
 from common.delivery import Delivery
 from common.job_queue import CDRS, HOOKS, LOAD_CDRS, NewJob, failed_key, queue_key, scheduled_key
@@ -140,12 +141,4 @@ def hooked(
         yield Hooked(connection, database_url)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    forget_settings()
-
-
-def forget_settings() -> None:
-    """Have the next job read the environment anew."""
-    if context._Kept.context is not None:
-        context._Kept.context.database.close()
-        context._Kept.context.redis.close()
-        context._Kept.context = None
+    forget_context()

@@ -17,9 +17,10 @@ import hooking
 import pytest
 import redis
 from free_ports import free_port
-from hooking import CHOSEN, NOTE, OTHER, Hooked, choose, do_nothing, forget_settings, hooked, noted, noted_by_other
+from hooking import CHOSEN, NOTE, OTHER, Hooked, choose, do_nothing, hooked, noted, noted_by_other
 from loading import TIME, delivery, execute, leg, select
 from receiving import configured
+from worker_context import forget_context
 
 from common.errors import DatabaseUnavailable, QueueUnavailable
 from common.failed_details import read_details
@@ -539,11 +540,11 @@ def test_a_hook_that_is_no_longer_set_is_a_failed_job_and_works_when_it_is_again
     hooked: Hooked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hooked.load_legs("a")
-    forget_settings()
+    forget_context()
     monkeypatch.setenv("CDR_HOOKS", NOTE)
     hooked.work()
     assert (only_failure(hooked).reason, noted) == ("hook_not_configured", [])
-    forget_settings()
+    forget_context()
     monkeypatch.setenv("CDR_HOOKS", CHOSEN)
     replay(hooked.redis, find_ids(hooked.redis, Filter()))
     hooked.work()
@@ -567,13 +568,13 @@ def test_a_payload_that_is_none_of_ours_is_a_failed_job(hooked: Hooked, payload:
 
 def test_a_hook_is_called_again_when_its_database_was_away(hooked: Hooked, monkeypatch: pytest.MonkeyPatch) -> None:
     hooked.load_legs("a")
-    forget_settings()
+    forget_context()
     with monkeypatch.context() as patch:
         patch.setenv("CDR_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/cdr")
         worker = hooked.work(most=1)
     assert isinstance(worker._setback, DatabaseUnavailable)
     assert (len(hooked.waiting()), noted, hooked.failed()) == (1, [], [])
-    forget_settings()
+    forget_context()
     hooked.work()
     assert calls() == [("a", False, 1)]
 

@@ -18,6 +18,7 @@ from free_ports import free_port
 from loading import delivery, execute, leg, select
 from receiving import configured
 from rq.exceptions import StopRequested
+from worker_context import forget_context
 
 from cdr.processes import run_scheduler
 from common import redis_client
@@ -41,7 +42,7 @@ from common.postgres import Database
 from common.queue_format import finished_key, lease_key
 from common.replay_failed import replay
 from common.requeue import Moved, move_to_queue
-from worker import context, follow_up, jobs, leases, queue_worker, scheduled_jobs, scheduler
+from worker import context, follow_up, jobs, leases, load_cdrs, load_parts, queue_worker, scheduled_jobs, scheduler
 from worker import sweep as sweeping
 from worker.bisection import Failed
 from worker.holds import Hold, holders_key
@@ -71,9 +72,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pyt
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    if context._Kept.context is not None:
-        context._Kept.context.database.close()
-        context._Kept.context.redis.close()
+    forget_context()
 
 
 def queue(connection: Any, function: str, *arguments: Any) -> str:
@@ -155,7 +154,7 @@ def test_a_job_in_which_the_worker_is_stopped_is_put_back(
     def stopped(*_: Any) -> None:
         raise stop
 
-    monkeypatch.setattr(jobs, "load_all", stopped)
+    monkeypatch.setattr(load_parts, "load_all", stopped)
     job_id = queue(connection, LOAD_CDRS, [delivery(leg("a"))])
     worker = run(connection, jobs_to_run=2)
     assert (queued(connection), failed(connection)) == ([job_id], [])
@@ -185,7 +184,7 @@ def test_many_small_jobs_are_loaded_in_one_transaction(connection: redis.Redis, 
 
 
 def parts_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "PART_CDRS", 2)
+    monkeypatch.setattr(load_parts, "PART_CDRS", 2)
 
 
 def test_many_cdrs_are_loaded_in_parts(
@@ -208,7 +207,7 @@ def test_a_part_is_loaded_while_the_next_is_enriched(
     parts_of_two(monkeypatch)
     enriched_next = threading.Event()
     beside: list[bool] = []
-    enrich, load_all = jobs.enrich, jobs.load_all
+    enrich, load_all = load_cdrs.enrich, load_parts.load_all
 
     def enrich_and_tell(deliveries: Any, *arguments: Any) -> Any:
         if deliveries[0].fields["ivruniqueid"] == "c":
@@ -219,11 +218,40 @@ def test_a_part_is_loaded_while_the_next_is_enriched(
         beside.append(enriched_next.wait(10))
         load_all(*arguments)
 
-    monkeypatch.setattr(jobs, "enrich", enrich_and_tell)
-    monkeypatch.setattr(jobs, "load_all", load_when_told)
+    monkeypatch.setattr(load_cdrs, "enrich", enrich_and_tell)
+    monkeypatch.setattr(load_parts, "load_all", load_when_told)
     queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
     run(connection)
     assert (loaded(database_url), beside) == ({"a", "b", "c"}, [True, True])
+
+
+def test_two_parts_are_loaded_at_once(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    both = threading.Barrier(2)
+    loaded_at_once: list[int] = []
+    load_all = load_parts.load_all
+
+    def load_when_both_would(*arguments: Any) -> None:
+        loaded_at_once.append(both.wait(10))
+        load_all(*arguments)
+
+    monkeypatch.setattr(load_parts, "load_all", load_when_both_would)
+    queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abcd"])
+    run(connection)
+    assert (loaded(database_url), sorted(loaded_at_once)) == (set("abcd"), [0, 1])
+
+
+def test_parts_with_deliveries_of_one_cdr_make_one_row(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts_of_two(monkeypatch)
+    queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in ("a", "b", "b", "a", "a", "b")])
+    run(connection)
+    rows = select(database_url, "SELECT call_id, delivery_count FROM cdr.cdrs ORDER BY 1")
+    assert [(row["call_id"], row["delivery_count"]) for row in rows] == [("a", 3), ("b", 3)]
+    assert (queued(connection), connection.hget(COUNTERS_KEY, "loaded")) == ([], b"6")
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3, 4])
@@ -254,7 +282,7 @@ def test_all_jobs_go_back_when_the_database_goes_away_between_two_parts(
     connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts_of_two(monkeypatch)
-    load_all = jobs.load_all
+    load_all = load_parts.load_all
 
     def load_the_first(database: Any, records: Any, knowledge: Any) -> None:
         if records[0].cdr.call_id != "a":
@@ -262,7 +290,7 @@ def test_all_jobs_go_back_when_the_database_goes_away_between_two_parts(
         load_all(database, records, knowledge)
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "load_all", load_the_first)
+        patch.setattr(load_parts, "load_all", load_the_first)
         ids = [queue(connection, LOAD_CDRS, [delivery(leg(name))]) for name in "abcde"]
         run(connection)
         assert (loaded(database_url), queued(connection), failed(connection)) == ({"a", "b"}, ids, [])
@@ -789,14 +817,14 @@ class Died(BaseException):
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every worker die that enriches a CDR of the call `deadly`."""
-    enrich = jobs.enrich
+    enrich = load_cdrs.enrich
 
     def enrich_or_die(deliveries: Any, *arguments: Any) -> Any:
         if deliveries[0].fields["ivruniqueid"] == "deadly":
             raise Died
         return enrich(deliveries, *arguments)
 
-    monkeypatch.setattr(jobs, "enrich", enrich_or_die)
+    monkeypatch.setattr(load_cdrs, "enrich", enrich_or_die)
 
 
 def work_and_die(connection: Any) -> int:
