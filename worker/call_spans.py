@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from common.postgres import Cursor, statement
+from worker.rows import as_text
 
 # The key of a call as PostgreSQL writes it: it goes back as it came, and a UUID would be made of it only to be undone.
 CallKey: TypeAlias = str
@@ -53,8 +54,8 @@ def within(spans: Mapping[CallKey, Span]) -> dict[str, Any]:
     firsts, lasts = [span.first for span in spans.values()], [span.last for span in spans.values()]
     return {
         "call_keys": as_array(spans),
-        "firsts": as_array(first.isoformat() for first in firsts),
-        "lasts": as_array(last.isoformat() for last in lasts),
+        "firsts": as_array(map(as_text, firsts)),
+        "lasts": as_array(map(as_text, lasts)),
         "from": min(firsts),
         "to": max(lasts),
     }
