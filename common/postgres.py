@@ -200,13 +200,13 @@ def connect(url: str, application: str, limits: Limits = WORK) -> Connection:
         connection = Connection.connect(
             url, application_name=application, autocommit=True, options=_options(limits), **_SESSION
         )
+        connection.answer_seconds = limits.answer_seconds
         connection.execute(_COMMIT_TO_DISK)
     except psycopg.ProgrammingError:
         # The driver's message repeats parts of the address, which may be those of the password.
         raise ConfigurationError("CDR_DATABASE_URL: PostgreSQL's library cannot read this address") from None
     except psycopg.Error as error:
         raise DatabaseUnavailable(str(error).strip() or type(error).__name__) from error
-    connection.answer_seconds = limits.answer_seconds
     # Whatever the database's default is: merging relies on seeing what was committed while it waited for a lock.
     connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     return connection

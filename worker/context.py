@@ -26,6 +26,7 @@ from worker.accounts import Accounts
 from worker.extension_directory import ExtensionDirectory
 from worker.follow_up import FollowUp
 from worker.hook_functions import Hook, import_hooks
+from worker.load_parts import PartLoader
 from worker.pipeline import Knowledge
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Context:
     def __init__(self) -> None:
         self.process_id = os.getpid()
         self.database = _open_database()
-        # For the thread that loads beside the worker's own; not connected before it does.
+        # For the thread that loads beside the worker's own, once there is something for both.
         self.second_database = _open_database()
         self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory(), load(NamedHooks).hooks)
 
@@ -46,6 +47,11 @@ class Context:
     def redis(self) -> RedisClient:
         """A Redis client."""
         return _connect()
+
+    @cached_property
+    def part_loader(self) -> PartLoader:
+        """What loads the CDRs of many jobs."""
+        return PartLoader(self.database, self.second_database, self.knowledge)
 
     @cached_property
     def follow_up(self) -> FollowUp:

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
+from threading import Lock
 
 from common.cdr import Cdr
 from common.postgres import Database, statement
@@ -37,6 +38,8 @@ class ExtensionDirectory:
         self._imported: dict[Key, Timeline] = {}
         self._learned: dict[Key, Timeline] = {}
         self._bounds = LearningBounds()
+        # Two loads of a worker may learn at once.
+        self._taking = Lock()
         self._read_at = self._read_all_at = float("-inf")
         # Of the table when all of it was read; None once something was added here since.
         self._fingerprint: tuple[object, ...] | None = None
@@ -91,10 +94,11 @@ class ExtensionDirectory:
 
     def take(self, learned: dict[Key, Timeline]) -> None:
         """Take over what this process has learned, as the table has it now."""
-        for key, names in learned.items():
-            self._bounds.count(key[0], self._learned.get(key, _NOTHING), names)
-            self._learned[key] = names
-            self._fingerprint = None
+        with self._taking:
+            for key, names in learned.items():
+                self._bounds.count(key[0], self._learned.get(key, _NOTHING), names)
+                self._learned[key] = names
+                self._fingerprint = None
 
     def _read_all(self, database: Database) -> None:
         with database.transaction() as cursor:

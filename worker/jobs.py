@@ -30,7 +30,6 @@ from worker import context
 from worker.bisection import Failed, raise_first
 from worker.hook_jobs import read_hook_call
 from worker.load_cdrs import enrich_each, gather, load
-from worker.load_parts import Parts
 from worker.outbox import enqueue_once
 from worker.pipeline import NotLoadable
 from worker.put_off import put_off
@@ -69,7 +68,7 @@ def load_batches(payloads: list[tuple[int, list[Any]]]) -> int:
         deliveries += rebuilt
     here = context.current()
     here.refresh()
-    Parts(deliveries, here.knowledge).load(here.database, here.second_database)
+    here.part_loader.load(deliveries)
     here.follow_up.tell()
     return len(deliveries)
 

@@ -1,56 +1,109 @@
 """Loads what a worker took at once in parts, two at a time: PostgreSQL loads one while the other is enriched.
 
-Two threads take part after part, each with a connection of its own. What they load together is several transactions: where
-a part fails, those that others have loaded stand.
+Two threads take part after part, each with a connection of its own. What they load is several transactions: where one fails,
+those before it stand. Whatever keeps two from being loaded at once keeps nobody from loading one after the other.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock, Thread
+from typing import TypeAlias
+
+import structlog
 
 from common.delivery import Delivery
+from common.errors import DatabaseUnavailable
 from common.postgres import Database
-from worker.load_cdrs import gather_all, load_all
+from worker.load_cdrs import Record, gather_all, load_all
 from worker.pipeline import Knowledge
 
 # So many CDRs are loaded in one transaction.
 PART_CDRS = 500
+# How long one part is loaded after the other once two at a time were not possible.
+ALONE_SECONDS = 60.0
+
+_Parts: TypeAlias = "deque[list[Delivery]]"
+
+_log = structlog.get_logger("worker.load_parts")
 
 
-class Parts:
-    """The parts of what is to be loaded, for two threads to share."""
+class PartLoader:
+    """A worker's two connections, for loads of which each ends before the next begins."""
 
-    def __init__(self, deliveries: list[Delivery], knowledge: Knowledge) -> None:
-        self._parts = deque(deliveries[start : start + PART_CDRS] for start in range(0, len(deliveries), PART_CDRS))
+    def __init__(self, database: Database, second_database: Database, knowledge: Knowledge) -> None:
+        self._database = database
+        self._second_database = second_database
         self._knowledge = knowledge
-        # While both enrich, PostgreSQL waits for both.
+        # While both threads enrich, PostgreSQL waits for both.
         self._enriching = Lock()
+        # Until when parts are loaded one after the other, on the monotonic clock.
+        self._alone_until = float("-inf")
 
-    def load(self, database: Database, second_database: Database) -> None:
-        """Load all parts; raises what keeps one from being loaded, when no further one is begun."""
-        if len(self._parts) < 2:
-            self._load_some(database)
-            return
-        with beside(lambda: self._load_some(second_database)):
-            self._load_some(database)
+    def load(self, deliveries: list[Delivery]) -> None:
+        """Load all deliveries; raises what keeps a part from being loaded, when those that others have loaded stand."""
+        parts = deque(deliveries[start : start + PART_CDRS] for start in range(0, len(deliveries), PART_CDRS))
+        # Where it fails, or a second signal to stop breaks it off, the other thread has nothing more to begin with.
+        with _emptied_at_failure(parts):
+            if len(parts) > 1 and time.monotonic() >= self._alone_until:
+                with beside(partial(self._help, parts)):
+                    self._load_some(parts, self._database, is_alone=False)
+            self._load_some(parts, self._database, is_alone=True)
 
-    def _load_some(self, database: Database) -> None:
-        """Load part after part until none is left to begin with."""
+    def _help(self, parts: _Parts) -> None:
+        """Load parts by the second connection, if there is one: PostgreSQL may allow one and no more."""
         try:
-            while True:
-                with self._enriching:
-                    try:
-                        part = self._parts.popleft()
-                    except IndexError:
-                        return
-                    records = gather_all(part, self._knowledge)
-                load_all(database, records, self._knowledge)
-        except BaseException:
-            self._parts.clear()
-            raise
+            with self._second_database.transaction() as cursor:
+                cursor.execute(b"SELECT 1")
+        except DatabaseUnavailable as error:
+            self._stay_alone(error)
+            return
+        self._load_some(parts, self._second_database, is_alone=False)
+
+    def _load_some(self, parts: _Parts, database: Database, *, is_alone: bool) -> None:
+        """Load part after part until none is left to begin with, or two at a time turn out to be in each other's way."""
+        with _emptied_at_failure(parts):
+            while (taken := self._take(parts)) is not None:
+                part, records = taken
+                try:
+                    load_all(database, records, self._knowledge)
+                except DatabaseUnavailable as error:
+                    if is_alone or not _is_conflict(error):
+                        raise
+                    self._stay_alone(error)
+                    parts.appendleft(part)
+                    return
+
+    def _take(self, parts: _Parts) -> tuple[list[Delivery], list[Record]] | None:
+        """Take the next part and enrich it, while the other thread does not; None when there is none."""
+        with self._enriching:
+            try:
+                part = parts.popleft()
+            except IndexError:
+                return None
+            return part, gather_all(part, self._knowledge)
+
+    def _stay_alone(self, error: DatabaseUnavailable) -> None:
+        self._alone_until = time.monotonic() + ALONE_SECONDS
+        _log.warning("loads one part at a time", seconds=ALONE_SECONDS, error=str(error))
+
+
+def _is_conflict(error: DatabaseUnavailable) -> bool:
+    """Tell whether a transaction was taken back for another one, such as in a deadlock of a user's trigger with itself."""
+    return error.sqlstate is not None and error.sqlstate.startswith("40")
+
+
+@contextmanager
+def _emptied_at_failure(parts: _Parts) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        parts.clear()
+        raise
 
 
 @contextmanager

@@ -1,20 +1,12 @@
-"""That a work is done beside a block, that its failure comes to whoever began it, and that it ends what was to follow."""
+"""That a work is done beside a block, and that its failure comes to whoever began it."""
 
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
-from common.delivery import Delivery
-from common.postgres import Database
-from common.settings import AccountDefaults
-from worker import load_parts
-from worker.accounts import Accounts
-from worker.extension_directory import ExtensionDirectory
-from worker.load_parts import Parts, beside
-from worker.pipeline import Knowledge
+from worker.load_parts import beside
 
 LONGEST_SECONDS = 30.0
 
@@ -79,23 +71,3 @@ def test_a_block_that_is_broken_off_waits_for_nothing() -> None:
         use()
     assert not may_end.is_set()
     may_end.set()
-
-
-def test_no_part_is_begun_after_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[object] = []
-
-    def load_all(*arguments: object) -> None:
-        begun.append(arguments)
-        if len(begun) == 1:
-            fail()
-        # The thread of the first part is on its way to say so.
-        time.sleep(1)
-
-    monkeypatch.setattr(load_parts, "PART_CDRS", 1)
-    monkeypatch.setattr(load_parts, "load_all", load_all)
-    deliveries = [Delivery(name, 0, 1, "default", "json", {"ivruniqueid": name}) for name in "abcdefgh"]
-    parts = Parts(deliveries, Knowledge(Accounts(AccountDefaults()), ExtensionDirectory()))
-    nowhere = Database("postgresql://nowhere.invalid", "a test that connects to nothing")
-    with pytest.raises(ZeroDivisionError):
-        parts.load(nowhere, nowhere)
-    assert len(begun) <= 2
