@@ -15,12 +15,13 @@ BUSY_SECONDS = 0.05
 IDLE_SECONDS = 1.0
 # What a second request to stop leaves to each stage.
 HURRY_SECONDS = 1.0
+STOPPING = "Stopping: what is under way is finished first; asked again, it is broken off"
 
 
 class Supervisor:
     """Runs `stages` of children, each stage only when all of the one before are ready.
 
-    Each child writes `NAME.log` under `logs`; `announce` is given a line for a person when a child dies.
+    Each child writes `NAME.log` under `logs`; `announce` is given a line for a person when a child dies, and when all are to end.
     `run` belongs in the main thread: it takes over the signals, and children die with the thread that started them.
     """
 
@@ -39,6 +40,8 @@ class Supervisor:
                     on_ready()
                     self._watch(wakeup)
             finally:
+                if wakeup.stop_requests:
+                    self._announce(STOPPING)
                 for stage in reversed(self._stages):
                     _stop(stage, wakeup)
 

@@ -13,7 +13,7 @@ import pytest
 
 from cdr import child_process, supervisor
 from cdr.child_process import Child, ChildProcess
-from cdr.supervisor import Supervisor
+from cdr.supervisor import STOPPING, Supervisor
 from common.errors import ConfigurationError
 
 LIVE = "import time; time.sleep(60)"
@@ -140,7 +140,7 @@ def test_a_terminal_that_goes_does_not_end_what_was_started_with_nohup(
     finally:
         signal.signal(signal.SIGHUP, former)
 
-    assert lines == ["one was killed by signal 9; it starts again in 0.01 s"]
+    assert lines == ["one was killed by signal 9; it starts again in 0.01 s", STOPPING]
 
 
 def test_a_child_that_dies_is_started_again(started: list[tuple[str, int]], tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_child_that_dies_is_started_again(started: list[tuple[str, int]], tmp_
     )
 
     assert [name for name, _ in started] == ["frail", "frail"]
-    assert lines == ["frail ended with exit code 1: no luck; it starts again in 0.01 s"]
+    assert lines == ["frail ended with exit code 1: no luck; it starts again in 0.01 s", STOPPING]
 
 
 def test_pauses_between_restarts_double_up_to_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +269,7 @@ def test_a_restart_that_the_system_refuses_is_tried_again(started: list[tuple[st
     assert lines == [
         "one was killed by signal 9; it starts again in 0.01 s",
         "one cannot start: [Errno 28] No space left on device; next try in 0.02 s",
+        STOPPING,
     ]
 
 
