@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cdr.embedded_postgres import SETTINGS as EMBEDDED
 from common import settings
 from common.environment import Group, load
 
@@ -128,3 +129,11 @@ def test_the_example_says_of_each_setting_what_it_is_for() -> None:
     for before, line in pairwise(lines):
         if line.removeprefix("#").startswith("CDR_"):
             assert before.startswith(("# ", "#CDR_")), line
+
+
+def test_postgres_has_the_memory_and_the_log_that_it_has_under_cdr_up() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    [program, *options] = compose["services"]["postgres"]["command"]
+    given = dict(option.split("=") for option in options if option != "-c")
+    assert program == "postgres"
+    assert given == {name: EMBEDDED[name] for name in ("shared_buffers", "max_wal_size")}

@@ -19,7 +19,7 @@ from migrations.apply import migrate
 
 ROLE = "loader"
 # What is written need not outlive the machine; a killed server finds it all the same.
-SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
 
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> Any:

@@ -127,6 +127,16 @@ def test_of_the_recordings_of_a_day_those_before_it_are_not_read(filled: str, da
     assert recording_rows._span(database, RecordingFilter(**day)) == (14_399, 15_120)
 
 
+def test_recordings_of_another_time_between_them_are_not_read(filled: str) -> None:
+    # A row goes wherever there is room for it, so that every page may hold one of now.
+    execute(filled, "UPDATE cdr.recordings SET started_at = now() WHERE recording_id % 50 = 0")
+    day = {"since": BEGIN + timedelta(days=20), "until": BEGIN + timedelta(days=21)}
+
+    _, read = explained(filled, statement("cdr", "recording_span").decode(), day)
+
+    assert read < CALLS / 10
+
+
 def test_all_recordings_of_a_time_are_listed_whatever_their_order(filled: str, database: Database) -> None:
     # One of that day that was loaded last, as after a replay.
     execute(filled, "DELETE FROM cdr.recordings WHERE call_id = 'call 14500'")
