@@ -24,7 +24,9 @@ from cdr.simulate.traffic import Post
 from common.job_queue import CDRS, queue_key
 from common.redis_client import RedisClient, connect
 
-LOADED_A_ROUND = 20_000
+# After a checkpoint, or a start, each page is logged as a whole when it changes for the first time. Of a steady load that is a part,
+# which the first 20,000 CDRs would be little else than.
+LOADED_A_ROUND = 60_000
 WAITING = 1_000_000
 CONNECTIONS = 64
 SECONDS = 4.0
