@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections import Counter
@@ -52,6 +53,11 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 # How long an example takes says nothing on a busy machine; pytest's own timeout ends a test that hangs.
 settings.register_profile("cdr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("cdr")
+
+
+def pytest_configure() -> None:
+    # What a shell starts in the background ignores SIGINT, and so would whatever the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:
