@@ -71,8 +71,11 @@ def run_simulation(options: SimulateOptions) -> int:
             url = receiver_url(options.url)
             poster = stack.enter_context(Poster(url, options.timeout_seconds, options.connections))
             server = stack.enter_context(serve_recordings()) if options.serve_recordings else None
-            seconds = _post_all(options, poster, tally, refusals, server.base if server else NO_RECORDINGS)
-            if server:
+            began = monotonic()
+            is_complete = _post_all(options, poster, tally, refusals, server.base if server else NO_RECORDINGS)
+            seconds = monotonic() - began
+            # Whoever ends a run, such as `cdr up` its caller, waits for its end.
+            if server and is_complete:
                 _go_on_serving(server)
     except OSError as error:
         print_warning(f"cdr simulate: {error}")
@@ -102,9 +105,8 @@ def _check(options: SimulateOptions) -> None:
 
 def _post_all(
     options: SimulateOptions, poster: Poster, tally: Tally, refusals: Refusals, recordings_base: str
-) -> float:
-    """Post until the stream ends or a signal ends it; gives the seconds it took."""
-    began = monotonic()
+) -> bool:
+    """Post until the stream ends or a signal ends it; tells whether it came to its end."""
     try:
         with _signals_interrupt(), progress_bar() as bar:
             task = bar.add_task("", total=options.count or None)
@@ -116,8 +118,8 @@ def _post_all(
             _show(bar, task, tally)
     except KeyboardInterrupt:
         # What was begun has been finished; the summary tells how far it came.
-        pass
-    return monotonic() - began
+        return False
+    return True
 
 
 def _show(bar: Progress, task: TaskID, tally: Tally) -> None:

@@ -198,6 +198,18 @@ def test_an_interrupt_ends_an_endless_run_with_its_summary(
     assert counts["sent"] == counts["acked"] == len((tmp_path / "acked").read_text().splitlines())
 
 
+def test_an_interrupted_run_serves_its_recordings_no_longer(
+    signals: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served: list[object] = []
+    monkeypatch.setattr(run, "_go_on_serving", served.append)
+    with fake_receiver() as receiver:
+        killer = interrupt_after(receiver, 5, signal.SIGTERM)
+        assert run_simulation(SimulateOptions(receiver.url, count=0, serve_recordings=True)) == 0
+        killer.join()
+    assert served == []
+
+
 def test_a_termination_drops_the_posts_that_wait_for_a_slow_receiver(
     signals: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
