@@ -103,9 +103,7 @@ def _check(options: SimulateOptions) -> None:
         raise ConfigurationError(f"--format must be one of {', '.join(TRAFFIC_FORMATS)}")
 
 
-def _post_all(
-    options: SimulateOptions, poster: Poster, tally: Tally, refusals: Refusals, recordings_base: str
-) -> bool:
+def _post_all(options: SimulateOptions, poster: Poster, tally: Tally, refusals: Refusals, recordings_base: str) -> bool:
     """Post until the stream ends or a signal ends it; tells whether it came to its end."""
     try:
         with _signals_interrupt(), progress_bar() as bar:
