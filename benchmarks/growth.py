@@ -24,8 +24,8 @@ from cdr.simulate.traffic import Post
 from common.job_queue import CDRS, queue_key
 from common.redis_client import RedisClient, connect
 
-# After a checkpoint, or a start, each page is logged as a whole when it changes for the first time. Of a steady load that is a part,
-# which the first 20,000 CDRs would be little else than.
+# After a start, as after a checkpoint, each page goes into the log as a whole when it first changes. That is a part of what a
+# steady load costs, and most of what 20,000 CDRs cost.
 LOADED_A_ROUND = 60_000
 WAITING = 1_000_000
 CONNECTIONS = 64

@@ -45,7 +45,7 @@ class PartLoader:
         self._alone_until = float("-inf")
 
     def load(self, deliveries: list[Delivery]) -> None:
-        """Load all deliveries; raises what keeps a part from being loaded, when those that others have loaded stand."""
+        """Load all deliveries; raises what keeps a part from being loaded, when other parts may have been loaded."""
         parts = deque(deliveries[start : start + PART_CDRS] for start in range(0, len(deliveries), PART_CDRS))
         # Where it fails, or a second signal to stop breaks it off, the other thread has nothing more to begin with.
         with _emptied_at_failure(parts):
