@@ -156,6 +156,17 @@ def test_nothing_is_done_outside_a_transaction_whose_connection_is_lost(database
         assert cursor.execute("SELECT FROM cdr.accounts").fetchall() == []
 
 
+def test_a_server_that_takes_a_connection_and_answers_nothing_on_it_is_away(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As behind a pooler whose connections are all taken.
+    monkeypatch.setattr(postgres, "_COMMIT_TO_DISK", b"SELECT pg_sleep(20)")
+    monkeypatch.setattr(postgres, "ANSWER_GRACE_SECONDS", -29.5)
+
+    with pytest.raises(DatabaseUnavailable):
+        connect(database_url, "test", Limits(statement_seconds=30, lock_seconds=10))
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "ANSWER_GRACE_SECONDS", 0.5)
