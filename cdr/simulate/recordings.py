@@ -6,14 +6,14 @@ import re
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 from cdr.simulate.silence import silence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # As `cdr.simulate.fields` names them: how long the call talked, as the last thing in the name.
 _SECONDS = re.compile(r"_([0-9]{1,9})s\.mp3$")
@@ -30,8 +30,8 @@ class RecordingServer(ThreadingHTTPServer):
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.asked_at = monotonic()
 
-    def wait_until_quiet(self, seconds: float) -> None:
-        """Return once nobody has asked for so long."""
+    def wait_until_quiet(self, seconds: float, sleep: Callable[[float], None]) -> None:
+        """Return once nobody has asked for so long; what `sleep` raises ends the wait."""
         self.asked_at = monotonic()
         while (left := self.asked_at + seconds - monotonic()) > 0:
             sleep(min(left, 0.5))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import signal
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import current_thread, main_thread
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING
 
+from cdr.interrupts import LATE_SECONDS, Interruption, interruption_noted
 from cdr.post_cdr import DEFAULT_TIMEOUT_SECONDS, Poster, receiver_url
 from cdr.printing import print_line, print_warning
 from cdr.progress import progress_bar
@@ -71,12 +70,15 @@ def run_simulation(options: SimulateOptions) -> int:
             url = receiver_url(options.url)
             poster = stack.enter_context(Poster(url, options.timeout_seconds, options.connections))
             server = stack.enter_context(serve_recordings()) if options.serve_recordings else None
+            interruption = stack.enter_context(interruption_noted())
+            posts = posts_of(options, server.base if server else NO_RECORDINGS)
             began = monotonic()
-            is_complete = _post_all(options, poster, tally, refusals, server.base if server else NO_RECORDINGS)
+            with suppress(KeyboardInterrupt):
+                _post_all(posts, options, _senders(options, poster, tally, refusals), tally, interruption)
             seconds = monotonic() - began
             # Whoever ends a run, such as `cdr up` its caller, waits for its end.
-            if server and is_complete:
-                _go_on_serving(server)
+            if server and not interruption.came:
+                _go_on_serving(server, interruption)
     except OSError as error:
         print_warning(f"cdr simulate: {error}")
         return 2
@@ -86,10 +88,10 @@ def run_simulation(options: SimulateOptions) -> int:
     return 0 if tally.acked == tally.sent else 1
 
 
-def _go_on_serving(server: RecordingServer) -> None:
+def _go_on_serving(server: RecordingServer, interruption: Interruption) -> None:
     print_warning(f"serving the recordings until nobody has asked for one for {QUIET_SECONDS:g} s; Ctrl-C ends it")
-    with suppress(KeyboardInterrupt), _signals_interrupt():
-        server.wait_until_quiet(QUIET_SECONDS)
+    with suppress(KeyboardInterrupt):
+        server.wait_until_quiet(QUIET_SECONDS, interruption.sleep)
 
 
 def _check(options: SimulateOptions) -> None:
@@ -103,21 +105,19 @@ def _check(options: SimulateOptions) -> None:
         raise ConfigurationError(f"--format must be one of {', '.join(TRAFFIC_FORMATS)}")
 
 
-def _post_all(options: SimulateOptions, poster: Poster, tally: Tally, refusals: Refusals, recordings_base: str) -> bool:
-    """Post until the stream ends or a signal ends it; tells whether it came to its end."""
-    try:
-        with _signals_interrupt(), progress_bar() as bar:
-            task = bar.add_task("", total=options.count or None)
-            with _senders(options, poster, tally, refusals) as senders:
-                for post in paced(posts_of(options, recordings_base), options.rate):
-                    senders.send(post)
-                    _show(bar, task, tally)
-            # What waited in the line has gone out by now.
-            _show(bar, task, tally)
-    except KeyboardInterrupt:
-        # What was begun has been finished; the summary tells how far it came.
-        return False
-    return True
+def _post_all(
+    posts: Iterable[Post], options: SimulateOptions, senders: Senders, tally: Tally, interruption: Interruption
+) -> None:
+    """Post until the stream ends; KeyboardInterrupt: a signal ended it, and what was begun has been finished."""
+    with progress_bar() as bar:
+        task = bar.add_task("", total=options.count or None)
+        with senders:
+            for post in paced(posts, options.rate, interruption):
+                while not senders.send(post, LATE_SECONDS):
+                    interruption.check()
+                _show(bar, task, tally)
+        # What waited in the line has gone out by now.
+        _show(bar, task, tally)
 
 
 def _show(bar: Progress, task: TaskID, tally: Tally) -> None:
@@ -140,36 +140,14 @@ def posts_of(options: SimulateOptions, recordings_base: str = NO_RECORDINGS) -> 
     return make_posts(calls, seed, options.format, options.count or None)
 
 
-def paced(posts: Iterable[Post], rate: float | None) -> Iterator[Post]:
-    """Hand out posts at `rate` CDRs a second by the clock, however long the last ones took; None: at once."""
+def paced(posts: Iterable[Post], rate: float | None, interruption: Interruption) -> Iterator[Post]:
+    """Hand out posts at `rate` CDRs a second by the clock, however long the last ones took; None: at once.
+
+    KeyboardInterrupt: a signal has come.
+    """
     began = monotonic()
     cdrs = 0
     for post in posts:
-        if rate:
-            sleep(max(0.0, began + cdrs / rate - monotonic()))
+        interruption.sleep(began + cdrs / rate - monotonic() if rate else 0.0)
         cdrs += len(post.cdrs)
         yield post
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and let more of them change nothing to the end."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def interrupt(_number: int, _frame: object) -> None:
-        # A terminal's Ctrl-C comes twice when a supervisor passes it on, the second while the process is ending.
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is interrupt:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queue import Empty, Queue
+from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Self
 
@@ -22,7 +22,7 @@ _PAUSES_SECONDS = (0.2, 0.4)
 class Senders:
     """A line of posts and the threads that work it off.
 
-    `backlog` posts may wait in the line; then `send` waits too. Leaving the block waits until the line is worked off,
+    `backlog` posts may wait in the line. Leaving the block waits until the line is worked off,
     or, when it is left with an exception, drops what waits and only finishes what has been begun. OSError: the tally
     could not be written.
     """
@@ -36,10 +36,14 @@ class Senders:
         self._error: OSError | None = None
         self._threads = [Thread(target=self._work, name=f"sender-{i}", daemon=True) for i in range(threads)]
 
-    def send(self, post: Post) -> None:
-        """Put a post in the line."""
+    def send(self, post: Post, timeout_seconds: float) -> bool:
+        """Put a post in the line; False: there was no room in it for so long."""
         self._raise_error()
-        self._line.put(post)
+        try:
+            self._line.put(post, timeout=timeout_seconds)
+        except Full:
+            return False
+        return True
 
     def __enter__(self) -> Self:
         for thread in self._threads:
