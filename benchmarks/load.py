@@ -31,9 +31,9 @@ from common.redis_client import RedisClient, connect
 from common.settings import AccountDefaults
 from worker.accounts import Accounts
 from worker.extension_directory import ExtensionDirectory
-from worker.load_cdrs import gather
+from worker.gather import gather
 from worker.load_parts import PART_CDRS
-from worker.pipeline import Knowledge, enrich
+from worker.pipeline import Knowledge
 from worker.rows import make_row
 
 WAITING = 200_000
@@ -203,8 +203,6 @@ def _prepared(jobs: list[NewJob]) -> list[list[tuple[Any, ...]]]:
     loaded_at = deliveries[-1].received_at.isoformat()
     batches = []
     for start in range(0, len(deliveries), PART_CDRS):
-        enriched = [(enrich([each], knowledge), each) for each in deliveries[start : start + PART_CDRS]]
-        batches.append(
-            [make_row(record.cdr, record.key, record.deliveries[:1], loaded_at) for record in gather(enriched)]
-        )
+        records, _ = gather(deliveries[start : start + PART_CDRS], knowledge)
+        batches.append([make_row(record.cdr, record.key, record.deliveries, loaded_at) for record in records])
     return batches

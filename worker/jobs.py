@@ -28,8 +28,9 @@ from common.job_queue import (
 from common.redis_client import translated
 from worker import context
 from worker.bisection import Failed, raise_first
+from worker.gather import gather
 from worker.hook_jobs import read_hook_call
-from worker.load_cdrs import enrich_each, gather, load
+from worker.load_cdrs import load
 from worker.outbox import enqueue_once
 from worker.pipeline import NotLoadable
 from worker.put_off import put_off
@@ -46,9 +47,9 @@ def load_cdrs(version: int, batch: list[Any]) -> None:
     deliveries, refused = _rebuild(batch, Delivery)
     here = context.current()
     here.refresh()
-    enriched, not_enriched = enrich_each(deliveries, here.knowledge)
-    loaded = load(here.database, gather(enriched), here.knowledge)
-    refused += not_enriched + loaded.refused
+    gathered = gather(deliveries, here.knowledge)
+    loaded = load(here.database, gathered.records, here.knowledge)
+    refused += gathered.refused + loaded.refused
     _settle(LOAD_CDRS, len(batch), refused, loaded.held)
     _count(loaded=len(batch) - sum(len(each.items) for each in refused + loaded.held))
     here.follow_up.tell()

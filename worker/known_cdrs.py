@@ -61,6 +61,15 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
         _replace_rows(cursor, changed, knowledge.hooks)
 
 
+def keep_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> None:
+    """Keep the deliveries, given in order, of CDRs whose rows were just made of them."""
+    keeping = [
+        each for arrival in arrivals for each in _kept(arrival, arrival.deliveries, still_counting(arrival.deliveries))
+    ]
+    if keeping:
+        cursor.execute(statement("worker", "insert_deliveries"), {"deliveries": as_json(keeping)})
+
+
 def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, _Standing]:
     """Lock the rows and return what they say."""
     cursor.execute(

@@ -8,7 +8,6 @@ may be either's, such as a time-out, a control CDR tells: loaded and merged in t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -18,20 +17,12 @@ from common.cdr import Cdr
 from common.delivery import Delivery
 from common.errors import CdrError, Permanent, Rejected
 from common.postgres import IN_DOUBT, Cursor, Database, statement
-from worker.bisection import Bisection, Failed, is_doubtful, raise_first
-from worker.known_cdrs import Arrivals, merge_known
+from worker.bisection import Bisection, Failed, is_doubtful
+from worker.gather import Record
+from worker.known_cdrs import Arrivals, keep_deliveries, merge_known
 from worker.learn_extensions import learn, try_learning
-from worker.merge_deliveries import in_order
 from worker.pipeline import Knowledge, NotLoadable, enrich
-from worker.rows import Key, identify, make_row
-
-
-class Record(NamedTuple):
-    """One CDR of a batch: its unique key, what its first delivery says, and all its deliveries in the batch, in order."""
-
-    key: Key
-    cdr: Cdr
-    deliveries: list[Delivery]
+from worker.rows import identify, make_row
 
 
 class NotLoaded(NamedTuple):
@@ -39,40 +30,6 @@ class NotLoaded(NamedTuple):
 
     refused: list[Failed]
     held: list[Failed]
-
-
-def gather_all(deliveries: list[Delivery], knowledge: Knowledge) -> list[Record]:
-    """Enrich deliveries and put those of one CDR together; raises what keeps one of them from being enriched."""
-    enriched, refused = enrich_each(deliveries, knowledge)
-    raise_first(refused)
-    return gather(enriched)
-
-
-def enrich_each(deliveries: list[Delivery], knowledge: Knowledge) -> tuple[list[tuple[Cdr, Delivery]], list[Failed]]:
-    """Run the stages on each delivery by itself, so that one that breaks them stops nobody else."""
-    enriched, refused = [], []
-    for delivery in deliveries:
-        try:
-            enriched.append((enrich([delivery], knowledge), delivery))
-        except CdrError as error:
-            refused.append(Failed([delivery], error))
-    return enriched, refused
-
-
-def gather(enriched: Iterable[tuple[Cdr, Delivery]]) -> list[Record]:
-    """Put the deliveries of one CDR together; `enriched` pairs each delivery with what it says by itself."""
-    by_key: dict[Key, list[tuple[Cdr, Delivery]]] = {}
-    for cdr, delivery in enriched:
-        by_key.setdefault(identify(cdr), []).append((cdr, delivery))
-    return [_record(key, pairs) for key, pairs in by_key.items()]
-
-
-def _record(key: Key, pairs: list[tuple[Cdr, Delivery]]) -> Record:
-    if len(pairs) == 1:
-        return Record(key, pairs[0][0], [pairs[0][1]])
-    ordered = in_order([delivery for _, delivery in pairs])
-    first = next(cdr for cdr, delivery in pairs if delivery is ordered[0])
-    return Record(key, first, ordered)
 
 
 def load(database: Database, records: list[Record], knowledge: Knowledge) -> NotLoaded:
@@ -92,7 +49,8 @@ def load(database: Database, records: list[Record], knowledge: Knowledge) -> Not
 
 def _deliveries_of(failed: list[Failed]) -> list[Failed]:
     return [
-        Failed([delivery for record in each.items for delivery in record.deliveries], each.error) for each in failed
+        Failed([delivery for record in each.items for delivery in (*record.deliveries, *record.further)], each.error)
+        for each in failed
     ]
 
 
@@ -121,10 +79,9 @@ def check_database(database: Database, knowledge: Knowledge, time_raw: int | Non
     first, second, third = _control_deliveries(time_raw)
     # A refusal is an answer too: of a rule of the user's that a CDR of no account of theirs breaks.
     with suppress(Permanent, Rejected), database.transaction(IN_DOUBT, keep=False) as cursor:
-        for deliveries in ([first, second], [third]):
-            cdr = enrich(deliveries[:1], knowledge)
-            record = Record(identify(cdr), cdr, deliveries)
-            _load_together(cursor, [record], knowledge)
+        for delivery in (first, second, third):
+            cdr = enrich([delivery], knowledge)
+            _load_together(cursor, [Record(identify(cdr), cdr, [delivery], [])], knowledge)
             cursor.execute(statement("worker", "clear_incoming"))
         try_learning(database, cdr, knowledge.directory)
 
@@ -161,32 +118,35 @@ def _load_all(database: Database, records: list[Record], knowledge: Knowledge, *
 
 def _as_shown(record: Record, knowledge: Knowledge) -> Cdr:
     """Return what all the deliveries of a record say together."""
-    return record.cdr if len(record.deliveries) == 1 else enrich(record.deliveries, knowledge)
+    return enrich([*record.deliveries, *record.further], knowledge) if record.further else record.cdr
 
 
 def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) -> None:
-    """Insert each CDR by its first delivery, then merge in what is a further delivery of a known one."""
+    """Insert each CDR that is new, then merge what further deliveries say into the others."""
     loaded_at = datetime.now(UTC).isoformat()
     cursor.execute(statement("worker", "create_incoming"))
     with cursor.copy(statement("worker", "copy_incoming")) as copy:
         for record in records:
-            copy.write_row(make_row(record.cdr, record.key, record.deliveries[:1], loaded_at))
+            copy.write_row(make_row(record.cdr, record.key, record.deliveries, loaded_at))
     cursor.execute(statement("worker", "insert_new_cdrs"), {"hooks": list(knowledge.hooks) or None})
-    not_new = [row[0] for row in cursor]
-    if not_new or any(len(record.deliveries) > 1 for record in records):
+    not_new = {row[0] for row in cursor}
+    new = [record for record in records if record.key[0] not in not_new]
+    keep_deliveries(cursor, [Arrivals(*record.key, record.deliveries) for record in new if len(record.deliveries) > 1])
+    if not_new or any(record.further for record in new):
         _merge_further(cursor, records, not_new, knowledge, loaded_at)
 
 
 def _merge_further(
-    cursor: Cursor, records: list[Record], not_new: list[bytes], knowledge: Knowledge, loaded_at: str
+    cursor: Cursor, records: list[Record], not_new: set[bytes], knowledge: Knowledge, loaded_at: str
 ) -> None:
     """Merge in all deliveries that made no row; `not_new` are the identities of the CDRs that had one before."""
     cursor.execute(statement("worker", "look_up_by_key"))
-    known = _seen_before(cursor, not_new) if not_new else set()
+    # Of one delivery, and it made the row itself when the batch ran before, there is nothing to merge.
+    known = _seen_before(cursor, sorted(not_new)) if not_new else set()
     arrivals = [
-        Arrivals(*record.key, record.deliveries)
+        Arrivals(*record.key, [*record.deliveries, *record.further])
         for record in records
-        if len(record.deliveries) > 1 or record.key[0] in known
+        if record.further or record.key[0] in known or (record.key[0] in not_new and len(record.deliveries) > 1)
     ]
     if arrivals:
         merge_known(cursor, arrivals, knowledge, loaded_at)

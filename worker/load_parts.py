@@ -18,8 +18,11 @@ import structlog
 
 from common.delivery import Delivery
 from common.errors import DatabaseUnavailable
+from common.field_names import shape_of
 from common.postgres import Database
-from worker.load_cdrs import Record, gather_all, load_all
+from worker.bisection import raise_first
+from worker.gather import Record, gather
+from worker.load_cdrs import load_all
 from worker.pipeline import Knowledge
 
 # So many CDRs are loaded in one transaction.
@@ -46,6 +49,8 @@ class PartLoader:
 
     def load(self, deliveries: list[Delivery]) -> None:
         """Load all deliveries; raises what keeps a part from being loaded, when other parts may have been loaded."""
+        # The legs and further deliveries of one call are loaded together, and rows go side by side into the indexes.
+        deliveries = sorted(deliveries, key=_call_of)
         parts = deque(deliveries[start : start + PART_CDRS] for start in range(0, len(deliveries), PART_CDRS))
         # Where it fails, or a second signal to stop breaks it off, the other thread has nothing more to begin with.
         with _emptied_at_failure(parts):
@@ -85,11 +90,19 @@ class PartLoader:
                 part = parts.popleft()
             except IndexError:
                 return None
-            return part, gather_all(part, self._knowledge)
+            gathered = gather(part, self._knowledge)
+            raise_first(gathered.refused)
+            return part, gathered.records
 
     def _stay_alone(self, error: DatabaseUnavailable) -> None:
         self._alone_until = time.monotonic() + ALONE_SECONDS
         _log.warning("loads one part at a time", seconds=ALONE_SECONDS, error=str(error))
+
+
+def _call_of(delivery: Delivery) -> str:
+    """Return what was sent as the call's id, which begins with a date where it is one of the provider's."""
+    name = shape_of(delivery.fields).sent_names.get("call_id")
+    return str(delivery.fields[name]) if name is not None else ""
 
 
 def _is_conflict(error: DatabaseUnavailable) -> bool:

@@ -15,11 +15,19 @@ from worker.accounts import Accounts
 from worker.bisection import Failed
 from worker.extension_directory import ExtensionDirectory
 from worker.fold_calls import fold_waiting_calls
-from worker.load_cdrs import NotLoaded, gather, load
-from worker.pipeline import Knowledge, enrich
+from worker.gather import gather
+from worker.load_cdrs import NotLoaded, load
+from worker.pipeline import Knowledge
 
 NOON_US = 1_790_000_000_000_000
 TIME = 1_790_000_000
+
+
+# What a row says must not have to be put right once it is written.
+NO_UPDATES = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'a row was updated'; END $$;
+CREATE TRIGGER of_a_test BEFORE UPDATE ON cdr.cdrs FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
 
 
 def delivery(fields: dict[str, Any], received: float = 0.0, **others: Any) -> Delivery:
@@ -48,8 +56,9 @@ class Loader:
         return not_loaded.refused
 
     def try_to_load(self, deliveries: Iterable[Delivery]) -> NotLoaded:
-        enriched = [(enrich([each], self.knowledge), each) for each in deliveries]
-        return load(self.database, gather(enriched), self.knowledge)
+        records, refused = gather(list(deliveries), self.knowledge)
+        not_loaded = load(self.database, records, self.knowledge)
+        return NotLoaded(refused + not_loaded.refused, not_loaded.held)
 
     def load_fields(self, *fields: dict[str, Any]) -> list[Failed]:
         return self.load([delivery(each) for each in fields])

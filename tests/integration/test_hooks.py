@@ -140,7 +140,7 @@ def test_a_batch_that_is_run_twice_is_told_once(hooked: Hooked) -> None:
     hooked.load(*batch)
     hooked.load(*batch)
     hooked.work()
-    assert calls() == [("a", False, 1), ("a", True, 1)]
+    assert calls() == [("a", False, 1)]
 
 
 def test_a_refused_cdr_is_not_told_and_its_neighbours_are(hooked: Hooked) -> None:

@@ -42,7 +42,7 @@ from common.postgres import Database
 from common.queue_format import finished_key, lease_key
 from common.replay_failed import replay
 from common.requeue import Moved, move_to_queue
-from worker import context, follow_up, jobs, leases, load_cdrs, load_parts, queue_worker, scheduled_jobs, scheduler
+from worker import context, follow_up, gather, jobs, leases, load_parts, queue_worker, scheduled_jobs, scheduler
 from worker import sweep as sweeping
 from worker.bisection import Failed
 from worker.holds import Hold, holders_key
@@ -207,7 +207,7 @@ def test_a_part_is_loaded_while_the_next_is_enriched(
     parts_of_two(monkeypatch)
     enriched_next = threading.Event()
     beside: list[bool] = []
-    enrich, load_all = load_cdrs.enrich, load_parts.load_all
+    enrich, load_all = gather.enrich, load_parts.load_all
 
     def enrich_and_tell(deliveries: Any, *arguments: Any) -> Any:
         if deliveries[0].fields["ivruniqueid"] == "c":
@@ -218,7 +218,7 @@ def test_a_part_is_loaded_while_the_next_is_enriched(
         beside.append(enriched_next.wait(10))
         load_all(*arguments)
 
-    monkeypatch.setattr(load_cdrs, "enrich", enrich_and_tell)
+    monkeypatch.setattr(gather, "enrich", enrich_and_tell)
     monkeypatch.setattr(load_parts, "load_all", load_when_told)
     queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in "abc"])
     run(connection)
@@ -817,14 +817,14 @@ class Died(BaseException):
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every worker die that enriches a CDR of the call `deadly`."""
-    enrich = load_cdrs.enrich
+    enrich = gather.enrich
 
     def enrich_or_die(deliveries: Any, *arguments: Any) -> Any:
         if deliveries[0].fields["ivruniqueid"] == "deadly":
             raise Died
         return enrich(deliveries, *arguments)
 
-    monkeypatch.setattr(load_cdrs, "enrich", enrich_or_die)
+    monkeypatch.setattr(gather, "enrich", enrich_or_die)
 
 
 def work_and_die(connection: Any) -> int:

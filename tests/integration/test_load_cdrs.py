@@ -11,7 +11,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from loading import NOON_US, TIME, Loader, delivery, execute, leg, select
+from loading import NO_UPDATES, NOON_US, TIME, Loader, delivery, execute, leg, select
 
 from common.delivery import Delivery, instant
 from common.errors import DatabaseUnavailable, RefusedByDatabase
@@ -125,6 +125,18 @@ def test_a_second_delivery_fills_what_was_empty(loader: Loader, database_url: st
     loader.load([delivery(leg("c", record=RECORD, queuename="", duration=""), received=5)])
     row = only(database_url)
     assert (row["recording_url"], row["acd_queue_name"], row["talk_seconds"]) == (RECORD, "Sales", 10)
+
+
+def test_deliveries_that_come_together_are_inserted_as_one_row(loader: Loader, database_url: str) -> None:
+    execute(database_url, NO_UPDATES)
+    batch = [
+        delivery(leg("c", record="", queuename="Sales")),
+        delivery(leg("c", record=RECORD, duration=11), received=5),
+    ]
+    assert loader.load(batch) == []
+    row = only(database_url)
+    assert (row["recording_url"], row["acd_queue_name"], row["talk_seconds"]) == (RECORD, "Sales", 11)
+    assert (row["delivery_count"], count(database_url, "deliveries"), count(database_url, "recordings")) == (2, 2, 1)
 
 
 def test_a_recording_that_comes_later_is_queued_once(loader: Loader, database_url: str) -> None:
@@ -292,12 +304,18 @@ def test_deliveries_that_break_a_stage_only_together_cost_one_cdr(
             raise NotLoadable("a bug of ours")
         return enrich(deliveries, knowledge)
 
+    loader.load([delivery(leg("known"))])
+    monkeypatch.setattr("worker.gather.enrich", fails_for_several)
     monkeypatch.setattr("worker.known_cdrs.enrich", fails_for_several)
 
-    refused = loader.load([delivery(leg("c")), delivery(leg("c"), received=1), delivery(leg("d"))])
+    batch = [delivery(leg("c")), delivery(leg("c"), received=1), delivery(leg("d")), delivery(leg("known"), received=1)]
+    refused = loader.load(batch)
 
-    assert [len(each.items) for each in refused] == [2]
-    assert [row["call_id"] for row in cdrs(database_url)] == ["d"]
+    assert sorted(len(each.items) for each in refused) == [1, 2]
+    assert {row["call_id"] for row in cdrs(database_url)} == {"known", "d"}
+    assert select(database_url, "SELECT delivery_count FROM cdr.cdrs WHERE call_id = 'known'") == [
+        {"delivery_count": 1}
+    ]
 
 
 def test_nothing_is_loaded_from_nothing(loader: Loader) -> None:

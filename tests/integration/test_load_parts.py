@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from free_ports import free_port
-from loading import delivery, execute, leg, select
+from loading import NO_UPDATES, delivery, execute, leg, select
 from structlog.testing import capture_logs
 
 from common.delivery import Delivery
@@ -69,6 +69,13 @@ def once(names: str) -> dict[str, int]:
 
 def alone(logs: list[Any]) -> list[str]:
     return [line["error"] for line in logs if line["event"] == ALONE]
+
+
+def test_deliveries_of_one_call_are_in_one_part(loader: PartLoader, database_url: str) -> None:
+    execute(database_url, NO_UPDATES)
+    spelt_otherwise = [delivery({"IVR_UNIQUE_ID": name, **leg(name, ivruniqueid=None)}) for name in "abc"]
+    loader.load([*calls("abc"), *spelt_otherwise])
+    assert counts(database_url) == dict.fromkeys("abc", 2)
 
 
 def test_where_there_is_no_second_connection_the_first_loads_all(database_url: str) -> None:
