@@ -720,7 +720,7 @@ def test_recordings_are_fetched_side_by_side(host: Host, rows: Rows, run: Run, f
     together = threading.Barrier(MAX_SIDE_BY_SIDE)
 
     def page_of_all(page: Page) -> None:
-        together.wait(timeout=10)
+        together.wait(timeout=60)
         page.answer(200, MP3)
 
     host.pages["/page"] = page_of_all

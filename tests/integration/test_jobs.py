@@ -215,7 +215,7 @@ def test_a_part_is_loaded_while_the_next_is_enriched(
         return enrich(deliveries, *arguments)
 
     def load_when_told(*arguments: Any) -> None:
-        beside.append(enriched_next.wait(10))
+        beside.append(enriched_next.wait(60))
         load_all(*arguments)
 
     monkeypatch.setattr(gather, "enrich", enrich_and_tell)
@@ -234,7 +234,7 @@ def test_two_parts_are_loaded_at_once(
     load_all = load_parts.load_all
 
     def load_when_both_would(*arguments: Any) -> None:
-        loaded_at_once.append(both.wait(10))
+        loaded_at_once.append(both.wait(60))
         load_all(*arguments)
 
     monkeypatch.setattr(load_parts, "load_all", load_when_both_would)

@@ -122,7 +122,7 @@ def test_two_are_loaded_at_once_again_after_a_while(
     load_all = load_parts.load_all
 
     def load_when_both_would(*arguments: Any) -> None:
-        both.wait(10)
+        both.wait(60)
         load_all(*arguments)
 
     monkeypatch.setattr(load_parts, "load_all", load_when_both_would)

@@ -159,7 +159,7 @@ def test_recordings_of_many_jobs_are_fetched_side_by_side(
     together = threading.Barrier(MAX_SIDE_BY_SIDE)
 
     def page_of_all(page: Page) -> None:
-        together.wait(timeout=20)
+        together.wait(timeout=60)
         page.answer(200, wav())
 
     recording_ids = []
