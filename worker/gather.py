@@ -17,16 +17,12 @@ from worker.rows import Key, identify
 
 
 class Record(NamedTuple):
-    """One CDR of a batch.
-
-    `deliveries`, in order, make its row if it has none yet, and `cdr` is what they say together. `further` are merged into
-    that row: of deliveries that name different recordings only the first makes it, because each recording is fetched.
-    """
+    """One CDR of a batch: what its deliveries, in order, say together, and every recording address that one of them gives."""
 
     key: Key
     cdr: Cdr
     deliveries: list[Delivery]
-    further: list[Delivery]
+    addresses: frozenset[str]
 
 
 class Gathered(NamedTuple):
@@ -56,12 +52,10 @@ def gather(deliveries: list[Delivery], knowledge: Knowledge) -> Gathered:
 
 
 def _put_together(key: Key, pairs: list[tuple[Cdr, Delivery]], knowledge: Knowledge) -> Record:
+    addresses = frozenset(cdr.recording_url for cdr, _ in pairs if cdr.recording_url)
     if len(pairs) == 1:
         ((cdr, delivery),) = pairs
-        return Record(key, cdr, [delivery], [])
+        return Record(key, cdr, [delivery], addresses)
     # A job that was put in the queue twice brings the same deliveries twice.
     ordered = in_order(list({(delivery.delivery_id, delivery.place): delivery for _, delivery in pairs}.values()))
-    if len({cdr.recording_url for cdr, _ in pairs} - {None}) > 1:
-        first = next(cdr for cdr, delivery in pairs if delivery is ordered[0])
-        return Record(key, first, ordered[:1], ordered[1:])
-    return Record(key, enrich(ordered, knowledge), ordered, [])
+    return Record(key, enrich(ordered, knowledge), ordered, addresses)

@@ -9,19 +9,13 @@ from common.delivery import Delivery
 from common.errors import DatabaseUnavailable
 from common.job_queue import JobSerializer
 from common.postgres import Cursor, statement
+from worker.gather import Record
 from worker.merge_deliveries import in_order, still_counting
+from worker.note_recordings import note_recordings
 from worker.pipeline import Knowledge, enrich
 from worker.rows import as_json, make_row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Arrivals(NamedTuple):
-    """Deliveries in the batch that belong to a CDR with a row."""
-
-    identity: bytes
-    provider_time: datetime
-    deliveries: list[Delivery]
 
 
 class _Standing(NamedTuple):
@@ -31,8 +25,8 @@ class _Standing(NamedTuple):
     only: Delivery
 
 
-def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, loaded_at: str) -> None:
-    """Fold the arrivals that were not counted yet into their rows.
+def merge_known(cursor: Cursor, arrivals: list[Record], knowledge: Knowledge, loaded_at: str) -> None:
+    """Fold the deliveries of the arrivals, CDRs that have a row, into these rows, but for those that were counted already.
 
     The rows are locked first, in the order of their key, so that what is read next is all there is. Raises NotLoadable
     when a stage fails on the deliveries together. However often a CDR was received, only the deliveries that still make
@@ -42,10 +36,11 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
     kept = _read_deliveries(cursor, arrivals)
     counted = _read_counted(cursor, arrivals)
     changed: list[tuple[Any, ...]] = []
+    merged: list[Record] = []
     keeping: list[dict[str, Any]] = []
     for arrival in arrivals:
-        row, known = rows[arrival.identity], kept.get(arrival.identity)
-        already = counted.get(arrival.identity, set()) if known else {_key(row.only)}
+        row, known = rows[arrival.key[0]], kept.get(arrival.key[0])
+        already = counted.get(arrival.key[0], set()) if known else {_key(row.only)}
         new = list({_key(each): each for each in arrival.deliveries if _key(each) not in already}.values())
         if not new:
             continue
@@ -54,14 +49,16 @@ def merge_known(cursor: Cursor, arrivals: list[Arrivals], knowledge: Knowledge, 
         keeping += _kept(arrival, new if known else [*before, *new], counting)
         if known:
             _leave_out(cursor, arrival, known, counting)
-        key, count = (arrival.identity, arrival.provider_time), row.delivery_count + len(new)
-        changed.append(make_row(enrich(counting, knowledge), key, counting, loaded_at, count))
+        folded = arrival._replace(cdr=enrich(counting, knowledge))
+        changed.append(make_row(folded.cdr, folded.key, counting, loaded_at, row.delivery_count + len(new)))
+        merged.append(folded)
     if changed:
         cursor.execute(statement("worker", "insert_deliveries"), {"deliveries": as_json(keeping)})
         _replace_rows(cursor, changed, knowledge.hooks)
+        note_recordings(cursor, merged)
 
 
-def keep_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> None:
+def keep_deliveries(cursor: Cursor, arrivals: list[Record]) -> None:
     """Keep the deliveries, given in order, of CDRs whose rows were just made of them."""
     keeping = [
         each for arrival in arrivals for each in _kept(arrival, arrival.deliveries, still_counting(arrival.deliveries))
@@ -70,13 +67,13 @@ def keep_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> None:
         cursor.execute(statement("worker", "insert_deliveries"), {"deliveries": as_json(keeping)})
 
 
-def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, _Standing]:
+def _lock_rows(cursor: Cursor, arrivals: list[Record]) -> dict[bytes, _Standing]:
     """Lock the rows and return what they say."""
     cursor.execute(
         statement("worker", "lock_known_cdrs"),
         {
-            "identities": [arrival.identity for arrival in arrivals],
-            "provider_times": [arrival.provider_time for arrival in arrivals],
+            "identities": [arrival.key[0] for arrival in arrivals],
+            "provider_times": [arrival.key[1] for arrival in arrivals],
         },
     )
     rows = {identity: _Standing(count, _delivery(*columns)) for identity, count, *columns in cursor}
@@ -85,9 +82,9 @@ def _lock_rows(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, _Standin
     return rows
 
 
-def _read_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, list[Delivery]]:
+def _read_deliveries(cursor: Cursor, arrivals: list[Record]) -> dict[bytes, list[Delivery]]:
     """Return the kept deliveries of each CDR that still make a difference; none for one that was received once."""
-    accounts = {arrival.identity: arrival.deliveries[0].account for arrival in arrivals}
+    accounts = {arrival.key[0]: arrival.deliveries[0].account for arrival in arrivals}
     cursor.execute(statement("worker", "read_deliveries"), {"identities": list(accounts)})
     kept: dict[bytes, list[Delivery]] = {}
     for identity, *columns in cursor:
@@ -95,9 +92,9 @@ def _read_deliveries(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, li
     return kept
 
 
-def _read_counted(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, set[tuple[str, int]]]:
+def _read_counted(cursor: Cursor, arrivals: list[Record]) -> dict[bytes, set[tuple[str, int]]]:
     """Return the keys of those arrivals that are kept already."""
-    pairs = [(arrival.identity, delivery) for arrival in arrivals for delivery in arrival.deliveries]
+    pairs = [(arrival.key[0], delivery) for arrival in arrivals for delivery in arrival.deliveries]
     values = {
         "identities": [identity for identity, _ in pairs],
         "delivery_ids": [delivery.delivery_id for _, delivery in pairs],
@@ -109,13 +106,13 @@ def _read_counted(cursor: Cursor, arrivals: list[Arrivals]) -> dict[bytes, set[t
     return counted
 
 
-def _kept(arrival: Arrivals, deliveries: list[Delivery], counting: list[Delivery]) -> list[dict[str, Any]]:
+def _kept(arrival: Record, deliveries: list[Delivery], counting: list[Delivery]) -> list[dict[str, Any]]:
     """Return the deliveries as what `insert_deliveries` takes."""
     keys = {_key(delivery) for delivery in counting}
     return [
         {
-            "identity": arrival.identity.hex(),
-            "provider_time": arrival.provider_time,
+            "identity": arrival.key[0].hex(),
+            "provider_time": arrival.key[1],
             "delivery_id": delivery.delivery_id,
             "delivery_place": delivery.place,
             "received_at": delivery.received_at,
@@ -128,13 +125,13 @@ def _kept(arrival: Arrivals, deliveries: list[Delivery], counting: list[Delivery
     ]
 
 
-def _leave_out(cursor: Cursor, arrival: Arrivals, known: list[Delivery], counting: list[Delivery]) -> None:
+def _leave_out(cursor: Cursor, arrival: Record, known: list[Delivery], counting: list[Delivery]) -> None:
     """Mark the kept deliveries that have come to make no difference."""
     gone = {_key(delivery) for delivery in known} - {_key(delivery) for delivery in counting}
     if not gone:
         return
     values = {
-        "identity": arrival.identity,
+        "identity": arrival.key[0],
         "delivery_ids": [delivery_id for delivery_id, _ in gone],
         "delivery_places": [place for _, place in gone],
     }

@@ -13,16 +13,16 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from common.cdr import Cdr
 from common.delivery import Delivery
 from common.errors import CdrError, Permanent, Rejected
 from common.postgres import IN_DOUBT, Cursor, Database, statement
-from worker.bisection import Bisection, Failed, is_doubtful
-from worker.gather import Record
-from worker.known_cdrs import Arrivals, keep_deliveries, merge_known
+from worker.bisection import Bisection, Failed, is_doubtful, raise_first
+from worker.gather import Record, gather
+from worker.known_cdrs import keep_deliveries, merge_known
 from worker.learn_extensions import learn, try_learning
-from worker.pipeline import Knowledge, NotLoadable, enrich
-from worker.rows import identify, make_row
+from worker.note_recordings import note_recordings
+from worker.pipeline import Knowledge, NotLoadable
+from worker.rows import make_row
 
 
 class NotLoaded(NamedTuple):
@@ -44,14 +44,20 @@ def load(database: Database, records: list[Record], knowledge: Knowledge) -> Not
 
     bisection = Bisection(act, lambda part: check_database(database, knowledge, part[0].cdr.time_raw))
     bisection.run(records)
-    return NotLoaded(_deliveries_of(bisection.refused), _deliveries_of(bisection.held))
+    held = [part for each in bisection.held for part in _parts_of(each)]
+    return NotLoaded([_deliveries_of(each) for each in bisection.refused], held)
 
 
-def _deliveries_of(failed: list[Failed]) -> list[Failed]:
-    return [
-        Failed([delivery for record in each.items for delivery in (*record.deliveries, *record.further)], each.error)
-        for each in failed
-    ]
+def _parts_of(held: Failed) -> list[Failed]:
+    """Return what is to be tried again together: of one CDR each delivery alone, because only what is alone is ever given up."""
+    everything = _deliveries_of(held)
+    if len(held.items) > 1:
+        return [everything]
+    return [Failed([delivery], held.error) for delivery in everything.items]
+
+
+def _deliveries_of(failed: Failed) -> Failed:
+    return Failed([delivery for record in failed.items for delivery in record.deliveries], failed.error)
 
 
 def load_all(database: Database, records: list[Record], knowledge: Knowledge) -> None:
@@ -80,10 +86,11 @@ def check_database(database: Database, knowledge: Knowledge, time_raw: int | Non
     # A refusal is an answer too: of a rule of the user's that a CDR of no account of theirs breaks.
     with suppress(Permanent, Rejected), database.transaction(IN_DOUBT, keep=False) as cursor:
         for delivery in (first, second, third):
-            cdr = enrich([delivery], knowledge)
-            _load_together(cursor, [Record(identify(cdr), cdr, [delivery], [])], knowledge)
+            records, not_enriched = gather([delivery], knowledge)
+            raise_first(not_enriched)
+            _load_together(cursor, records, knowledge)
             cursor.execute(statement("worker", "clear_incoming"))
-        try_learning(database, cdr, knowledge.directory)
+        try_learning(database, records[0].cdr, knowledge.directory)
 
 
 def _control_deliveries(time_raw: int | None) -> list[Delivery]:
@@ -106,7 +113,7 @@ def _load_all(database: Database, records: list[Record], knowledge: Knowledge, *
         with database.transaction(IN_DOUBT if in_doubt else None) as cursor:
             _load_together(cursor, records, knowledge)
             # The last step: who holds its lock waits for nothing more, and so it is in no deadlock.
-            shown = (_as_shown(record, knowledge) for record in records)
+            shown = (record.cdr for record in records)
             learned = learn(database, shown, knowledge.directory, in_doubt=in_doubt)
         knowledge.directory.take(learned)
     except CdrError:
@@ -114,11 +121,6 @@ def _load_all(database: Database, records: list[Record], knowledge: Knowledge, *
     except Exception as error:
         # An error of ours in one of the rows costs that one.
         raise NotLoadable(f"{type(error).__name__}: {error}") from error
-
-
-def _as_shown(record: Record, knowledge: Knowledge) -> Cdr:
-    """Return what all the deliveries of a record say together."""
-    return enrich([*record.deliveries, *record.further], knowledge) if record.further else record.cdr
 
 
 def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) -> None:
@@ -131,27 +133,30 @@ def _load_together(cursor: Cursor, records: list[Record], knowledge: Knowledge) 
     cursor.execute(statement("worker", "insert_new_cdrs"), {"hooks": list(knowledge.hooks) or None})
     not_new = {row[0] for row in cursor}
     new = [record for record in records if record.key[0] not in not_new]
-    keep_deliveries(cursor, [Arrivals(*record.key, record.deliveries) for record in new if len(record.deliveries) > 1])
-    if not_new or any(record.further for record in new):
+    keep_deliveries(cursor, [record for record in new if len(record.deliveries) > 1])
+    note_recordings(cursor, new)
+    if not_new:
         _merge_further(cursor, records, not_new, knowledge, loaded_at)
 
 
 def _merge_further(
     cursor: Cursor, records: list[Record], not_new: set[bytes], knowledge: Knowledge, loaded_at: str
 ) -> None:
-    """Merge in all deliveries that made no row; `not_new` are the identities of the CDRs that had one before."""
+    """Merge all deliveries of CDRs that had a row before, `not_new` by their identities, into these rows."""
     cursor.execute(statement("worker", "look_up_by_key"))
-    # Of one delivery, and it made the row itself when the batch ran before, there is nothing to merge.
-    known = _seen_before(cursor, sorted(not_new)) if not_new else set()
-    arrivals = [
-        Arrivals(*record.key, [*record.deliveries, *record.further])
+    made_by_it = _find_known(cursor, not_new)
+    # Of one delivery, and it made the row itself when the batch ran before, there is nothing to merge. What was not inserted
+    # and has no row either, a trigger of the user's leaves out.
+    further = [
+        record
         for record in records
-        if record.further or record.key[0] in known or (record.key[0] in not_new and len(record.deliveries) > 1)
+        if record.key[0] in made_by_it and (len(record.deliveries) > 1 or not made_by_it[record.key[0]])
     ]
-    if arrivals:
-        merge_known(cursor, arrivals, knowledge, loaded_at)
+    if further:
+        merge_known(cursor, further, knowledge, loaded_at)
 
 
-def _seen_before(cursor: Cursor, identities: list[bytes]) -> set[bytes]:
-    """Return those of the identities of incoming rows whose CDR another delivery has made."""
-    return {row[0] for row in cursor.execute(statement("worker", "find_other_deliveries"), {"identities": identities})}
+def _find_known(cursor: Cursor, identities: set[bytes]) -> dict[bytes, bool]:
+    """Return those of the incoming rows, by their identities, that stand, and whether their first delivery made what stands."""
+    found = cursor.execute(statement("worker", "find_known_cdrs"), {"identities": sorted(identities)})
+    return dict(found)

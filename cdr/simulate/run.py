@@ -116,7 +116,9 @@ def _post_all(
                 while not senders.send(post, LATE_SECONDS):
                     interruption.check()
                 _show(bar, task, tally)
-        # What waited in the line has gone out by now.
+            while not senders.wait(LATE_SECONDS):
+                interruption.check()
+                _show(bar, task, tally)
         _show(bar, task, tally)
 
 

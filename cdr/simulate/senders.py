@@ -20,11 +20,10 @@ _PAUSES_SECONDS = (0.2, 0.4)
 
 
 class Senders:
-    """A line of posts and the threads that work it off.
+    """A line of posts, `backlog` at most, and the threads that work it off.
 
-    `backlog` posts may wait in the line. Leaving the block waits until the line is worked off,
-    or, when it is left with an exception, drops what waits and only finishes what has been begun. OSError: the tally
-    could not be written.
+    Leaving the block drops what still waits and finishes what has been begun. Whatever keeps a thread from its work, such as
+    OSError because the tally cannot be written, is raised by `send` and `wait`.
     """
 
     def __init__(self, poster: Poster, tally: Tally, refusals: Refusals, threads: int, backlog: int) -> None:
@@ -33,7 +32,7 @@ class Senders:
         self._refusals = refusals
         self._line: Queue[Post | None] = Queue(backlog)
         self._stopping = Event()
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._threads = [Thread(target=self._work, name=f"sender-{i}", daemon=True) for i in range(threads)]
 
     def send(self, post: Post, timeout_seconds: float) -> bool:
@@ -45,23 +44,27 @@ class Senders:
             return False
         return True
 
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until the line is worked off; False: it was not for so long."""
+        with self._line.all_tasks_done:
+            done = self._line.all_tasks_done.wait_for(lambda: not self._line.unfinished_tasks, timeout_seconds)
+        self._raise_error()
+        return done
+
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._stopping.set()
-            self._drop_waiting()
+        self._stopping.set()
+        self._drop_waiting()
         for _ in self._threads:
             self._line.put(None)
         for thread in self._threads:
             thread.join()
-        if kind is None:
-            self._raise_error()
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -79,6 +82,7 @@ class Senders:
             # After an error the line is still emptied, or the one who fills it would wait for ever.
             if self._error is None:
                 self._work_off(post)
+            self._line.task_done()
 
     def _work_off(self, post: Post) -> None:
         try:
@@ -87,7 +91,7 @@ class Senders:
             self._tally.note(post.cdrs, _judge(answer))
             if not answer.stored:
                 self._refusals.note(describe(answer))
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, who fills the line has to hear of it
             self._error = error
 
     def _deliver(self, post: Post) -> Answer:

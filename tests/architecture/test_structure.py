@@ -163,6 +163,7 @@ def test_a_blind_except_stands_only_where_failures_are_decided() -> None:
         "api/receive_cdr.py",
         "api/usual_post.py",
         "cdr/doctor/examine.py",
+        "cdr/simulate/senders.py",
         "worker/follow_up.py",
         "worker/load_parts.py",
         "worker/recordings/fetch_recording.py",

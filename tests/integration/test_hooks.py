@@ -143,6 +143,14 @@ def test_a_batch_that_is_run_twice_is_told_once(hooked: Hooked) -> None:
     assert calls() == [("a", False, 1)]
 
 
+def test_a_delivery_that_says_what_was_said_before_tells_nobody(hooked: Hooked) -> None:
+    said = leg("a", price="x,y", duration="abc")
+    for batch in ([delivery(said), delivery(said, received=1)], [delivery(said, received=2)]):
+        hooked.load(*batch)
+    hooked.work()
+    assert calls() == [("a", False, 1)]
+
+
 def test_a_refused_cdr_is_not_told_and_its_neighbours_are(hooked: Hooked) -> None:
     execute(hooked.database_url, "ALTER TABLE cdr.cdrs ADD CONSTRAINT of_a_user CHECK (call_id <> 'bad')")
     hooked.load_legs("a", "bad", "b")

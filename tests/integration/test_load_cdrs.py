@@ -19,7 +19,8 @@ from common.identity import call_key, cdr_identity
 from common.job_queue import JobSerializer
 from common.postgres import Database
 from worker import load_cdrs
-from worker.known_cdrs import Arrivals, merge_known
+from worker.gather import gather
+from worker.known_cdrs import merge_known
 from worker.pipeline import NotLoadable, enrich
 
 LAYERS = (
@@ -148,9 +149,36 @@ def test_a_recording_that_comes_later_is_queued_once(loader: Loader, database_ur
     assert (recording["source_url"], entry["recording_ids"]) == (RECORD, [recording["recording_id"]])
 
 
-def test_another_address_is_another_recording(loader: Loader, database_url: str) -> None:
-    loader.load([delivery(leg("c", record=RECORD)), delivery(leg("c", record=RECORD + "?2"), received=5)])
-    assert count(database_url, "recordings") == 2
+def addresses(url: str) -> set[str]:
+    return {row["source_url"] for row in select(url, "SELECT source_url FROM cdr.recordings")}
+
+
+def queued_recordings(url: str) -> int:
+    rows = select(url, "SELECT recording_ids FROM cdr.outbox WHERE kind = 'recordings'")
+    return sum(len(row["recording_ids"]) for row in rows)
+
+
+@pytest.mark.parametrize("batches", [["0123"], ["0", "1", "2", "3"], ["3", "2", "1", "0"], ["0", "123"], ["2", "013"]])
+def test_each_address_is_a_recording_in_whatever_order_they_come(
+    loader: Loader, database_url: str, batches: list[str]
+) -> None:
+    sent = ["", RECORD, RECORD + "?2", RECORD + "?3"]
+    deliveries = [delivery(leg("c", record=record), received=number) for number, record in enumerate(sent)]
+    for batch in (*batches, *batches):
+        loader.load([deliveries[int(number)] for number in batch])
+    assert (addresses(database_url), only(database_url)["recording_url"]) == (set(sent) - {""}, sent[-1])
+    assert (count(database_url, "recordings"), queued_recordings(database_url)) == (3, 3)
+
+
+def test_what_a_trigger_leaves_out_is_left_out_however_often_it_comes(loader: Loader, database_url: str) -> None:
+    execute(
+        database_url,
+        """CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF new.call_id = 'c' THEN RETURN NULL; END IF; RETURN new; END $$;
+        CREATE TRIGGER of_a_user BEFORE INSERT ON cdr.cdrs FOR EACH ROW EXECUTE FUNCTION leave_out()""",
+    )
+    assert loader.load([delivery(leg("c")), delivery(leg("c"), received=1), delivery(leg("d"))]) == []
+    assert only(database_url)["call_id"] == "d"
 
 
 def everything(url: str) -> dict[str, list[dict[str, Any]]]:
@@ -323,10 +351,9 @@ def test_nothing_is_loaded_from_nothing(loader: Loader) -> None:
 
 
 def test_a_row_that_vanishes_while_it_is_merged_into_is_waited_for(loader: Loader) -> None:
-    each = delivery(leg("c"))
-    arrival = Arrivals(b"x" * 32, datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None), [each])
+    records, _ = gather([delivery(leg("c"))], loader.knowledge)
     with pytest.raises(DatabaseUnavailable), loader.database.transaction() as cursor:
-        merge_known(cursor, [arrival], loader.knowledge, datetime.now(UTC))
+        merge_known(cursor, records, loader.knowledge, datetime.now(UTC).isoformat())
 
 
 def test_workers_with_the_same_and_overlapping_batches_load_each_cdr_once(database_url: str) -> None:

@@ -289,6 +289,16 @@ def test_a_cdr_that_stays_in_doubt_is_set_aside_after_six_tries_and_after_a_repl
     assert (scheduled(product), failures(product)) == (1, 0)
 
 
+def test_deliveries_in_doubt_that_came_together_are_given_up_too(product: Product) -> None:
+    product.run(raise_on(f"new.caller_number = '{BAD}'", "XX000"))
+    product.enqueue([delivery(2, caller=BAD), again(2, 2, caller=BAD)])
+    product.work()
+    assert (scheduled(product), failures(product)) == (2, 0)
+    for _ in range(6):
+        work_when_due(product)
+    assert (scheduled(product), failures(product)) == (0, 2)
+
+
 def test_what_is_held_is_tried_for_ever(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     product.run(raise_on(f"new.caller_number = '{BAD}'", "55P03"))
     product.enqueue([delivery(2, caller=BAD)])

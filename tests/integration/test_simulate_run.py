@@ -220,6 +220,28 @@ def test_a_termination_drops_the_posts_that_wait_for_a_slow_receiver(
     assert summary(capsys)["sent"] < 20
 
 
+def test_a_termination_drops_what_waits_once_all_posts_are_in_the_line(
+    signals: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fake_receiver(lambda _number, _request: Reply(delay_seconds=0.5)) as receiver:
+        killer = interrupt_after(receiver, 5, signal.SIGTERM)
+        # At this rate all are in the line within a second, and would go out within 500.
+        assert run_simulation(SimulateOptions(receiver.url, rate=10_000, count=2000, connections=2)) == 0
+        killer.join()
+    assert 0 < summary(capsys)["sent"] < 500
+
+
+def test_what_no_post_can_cause_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise RecursionError("a bug of ours")
+
+    monkeypatch.setattr("cdr.simulate.senders._judge", broken)
+    with fake_receiver() as receiver, pytest.raises(RecursionError):
+        run_simulation(SimulateOptions(receiver.url, count=100, seed=1))
+
+
 def interrupt_after(receiver: FakeReceiver, requests: int, number: signal.Signals) -> Thread:
     """Send this process the signal twice, as a terminal and a supervisor do, once so many requests have come."""
 

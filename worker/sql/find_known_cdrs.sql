@@ -1,0 +1,7 @@
+-- Of these incoming rows, those whose CDR has a row, and whether this delivery made it: then it is not to be merged into it.
+SELECT
+    incoming.identity,
+    (known.delivery_id, known.delivery_place) = (incoming.delivery_id, incoming.delivery_place)
+FROM incoming
+JOIN cdr.cdrs AS known USING (identity, provider_time)
+WHERE incoming.identity = ANY(%(identities)s)
