@@ -48,7 +48,7 @@ def measure(bench: Bench) -> Iterator[Part]:
         **{f"worker, {name}": each for name, each in _memory(workers, load.samples).items()},
         **{f"receiver, {name}": each for name, each in _memory(receivers, acknowledgement.samples).items()},
     }
-    about = "Resident memory after a round that warms everything up, and after the last round."
+    about = "Resident memory after rounds that warm everything up, and after the last round."
     units = {"before": "MB", "after": "MB"}
     goals = [Goal(f"after beside before, {name}", "after", name, name, "before", at_most=1.05) for name in samples]
     yield Part("growth, memory", about, units, samples, goals)
@@ -71,7 +71,9 @@ def _load(bench: Bench) -> tuple[Part, dict[str, float]]:
             FULL: partial(_load_round, bench, valkeys[0], full.server, workers[0]),
             EMPTY: partial(_load_round, bench, valkeys[1], empty, workers[1], emptied=True),
         }
-        # Once outside the measurement: connections, caches, the imports of the first job.
+        # Outside the measurement: connections, imports, and caches, which one round does not fill.
+        for load in contenders.values():
+            load(-2)
         before = {name: load(-1)["memory"] for name, load in contenders.items()}
         samples = interleaved(bench.rounds, contenders, bench.tell)
     about = (
