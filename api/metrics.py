@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+import prometheus_client
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from common.queue_state import COUNTED
 from common.receiver_state import SpoolState
@@ -66,34 +71,49 @@ class SpoolGauges(Collector):
         yield GaugeMetricFamily("cdr_spool_usable", "Whether the spool takes CDRs.", float(spool.problem is None))
 
 
+class Received(Collector):
+    """What was received and how long senders waited, counted for each post: in plain numbers, which become metrics at a scrape."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._answers = [0] * (len(_ACK_BUCKETS) + 1)
+        self._seconds = 0.0
+
+    def observe_answer(self, seconds: float) -> None:
+        """Note how long a sender waited for its answer."""
+        self._answers[bisect_left(_ACK_BUCKETS, seconds)] += 1
+        self._seconds += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, for prometheus_client."""
+        received = CounterMetricFamily("cdr_received", "CDRs and bodies received.", labels=["format", "result"])
+        for (body_format, result), count in self.counts.items():
+            received.add_metric([body_format, result], count)
+        yield received
+        bounds = [*map(floatToGoString, _ACK_BUCKETS), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._answers), strict=True))
+        yield HistogramMetricFamily("cdr_ack_seconds", "From the request to its answer.", buckets, self._seconds)
+
+
 class Metrics:
     """The metrics of one receiver process, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._received = Counter(
-            "cdr_received", "CDRs and bodies received.", ("format", "result"), registry=self.registry
+        self._received = Received()
+        self.registry.register(self._received)
+        self._spooled = prometheus_client.Counter(
+            "cdr_spooled", "CDRs and bodies put into the disk spool.", registry=self.registry
         )
-        self._ack_seconds = Histogram(
-            "cdr_ack_seconds", "From the request to its answer.", buckets=_ACK_BUCKETS, registry=self.registry
+        self._drained = prometheus_client.Counter(
+            "cdr_drained", "CDRs and bodies brought from it to Redis.", registry=self.registry
         )
-        self._spooled = Counter("cdr_spooled", "CDRs and bodies put into the disk spool.", registry=self.registry)
-        self._drained = Counter("cdr_drained", "CDRs and bodies brought from it to Redis.", registry=self.registry)
-        self._children: dict[tuple[str, str], Counter] = {}
+        self.observe_answer = self._received.observe_answer
 
     def count(self, body_format: str, result: str, amount: int = 1) -> None:
         """Count what was received, by format and by what became of it."""
-        if not amount:
-            return
-        key = (body_format, result)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self._received.labels(*key)
-        child.inc(amount)
-
-    def observe_answer(self, seconds: float) -> None:
-        """Note how long a sender waited for its answer."""
-        self._ack_seconds.observe(seconds)
+        if amount:
+            self._received.counts[body_format, result] += amount
 
     def count_spooled(self, amount: int) -> None:
         """Count what was put into the spool."""

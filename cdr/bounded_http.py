@@ -15,84 +15,34 @@ from typing import Any
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from api.acknowledge import Response
 from api.app import Receiver
+from cdr.careful_http import CarefulHTTP, HeadDeadline
 
-# From the connection, or from the first byte after an answer; the body has a deadline of its own in api/guards.py.
-HEAD_SECONDS = 20.0
 # The careful protocol has the same bound. What came in one piece with the first byte of a head is not counted.
 MAX_HEAD_BYTES = 64 * 1024
 # Takes in place of a list what comes after the head, and keeps nothing: the trailers of a chunked body have no end.
 _NO_MORE_HEADERS: Any = deque(maxlen=0)
 
 
-class _HeadDeadline:
-    """Closes a connection on which no whole head has come in time; an idle one uvicorn closes sooner."""
-
-    loop: asyncio.AbstractEventLoop
-    cycle: Any
-    _deadline: asyncio.TimerHandle | None = None
-
-    @property
-    def is_answering(self) -> bool:
-        """Whether a request has come that is not answered yet."""
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def wait_for_head(self) -> None:
-        """Wait for a head from now on, unless a request is being answered."""
-        if self.is_answering:
-            self.stop_waiting()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
-
-    def stop_waiting(self) -> None:
-        """Wait no longer."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _give_up(self) -> None:
-        self._deadline = None
-        if not self.is_answering:
-            self.timeout_keep_alive_handler()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close the connection, as uvicorn does with one that is idle."""
-        raise NotImplementedError
-
-
-class CarefulHTTP(H11Protocol, _HeadDeadline):
-    """The protocol in Python, which bounds a head itself and reads on behind an offer to change the protocol."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head."""
-        super().connection_made(transport)
-        self.wait_for_head()
-
-    def data_received(self, data: bytes) -> None:
-        """Take what comes, and wait on if it does not complete a head."""
-        super().data_received(data)
-        self.wait_for_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        self.stop_waiting()
-        super().connection_lost(exc)
-
-
-class BoundedHTTP(HttpToolsProtocol, _HeadDeadline):
+class BoundedHTTP(HttpToolsProtocol, HeadDeadline):
     """The protocol in C, within the same bounds."""
 
     _head_bytes = 0
     _begins_here = False
     # What the careful protocol is to read, once all that came before it is answered.
     _passed_on: bytes | None = None
+    _sent_headers: list[tuple[bytes, bytes]]
     # The body, as far as it has come, of a request that may be taken as a whole.
     _pieces: list[bytes] | None = None
+    # Since when a connection on which posts were taken as a whole is idle, on the loop's clock; None: it is not.
+    _idle_since: float | None = None
+    # Looks whether it has been idle for too long. uvicorn sets and cancels a timer for each request, which costs as much as
+    # encoding a CDR does; this one stays.
+    _idle_timer: asyncio.TimerHandle | None = None
 
     def __init__(
         self,
@@ -116,6 +66,7 @@ class BoundedHTTP(HttpToolsProtocol, _HeadDeadline):
             self.flow.pause_reading()
             return
         self._unset_keepalive_if_required()
+        self._idle_since = None
         try:
             self.parser.feed_data(data)
             if self._pieces is not None:
@@ -134,21 +85,23 @@ class BoundedHTTP(HttpToolsProtocol, _HeadDeadline):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self.stop_waiting()
+        self._stop_idling()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """Count a head anew."""
-        super().on_message_begin()
+        """Count a head anew; what uvicorn begins here has to be made for those requests only that take its way."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._head_bytes, self._begins_here = 0, True
 
     def on_headers_complete(self) -> None:
         """Begin to answer, unless another protocol is offered."""
         if self.parser.should_upgrade():
             return
+        self._sent_headers = self.headers
         if self._may_be_usual():
             self._pieces = []
         else:
-            super().on_headers_complete()
+            self._begin_conversation()
         self.headers = _NO_MORE_HEADERS
 
     def on_body(self, body: bytes) -> None:
@@ -188,7 +141,7 @@ class BoundedHTTP(HttpToolsProtocol, _HeadDeadline):
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         answer = _OneAnswer(self, keep_alive=keep_alive)
-        if self._take is None or not self._take(self.url, self.scope["headers"], body, answer):
+        if self._take is None or not self._take(self.url, self._sent_headers, body, answer):
             return False
         self.cycle = answer  # type: ignore[assignment]
         return True
@@ -196,9 +149,43 @@ class BoundedHTTP(HttpToolsProtocol, _HeadDeadline):
     def _begin_task(self, pieces: list[bytes]) -> None:
         """Have the request answered as uvicorn does, by a task that converses with the application."""
         self._pieces = None
-        super().on_headers_complete()
+        self._begin_conversation()
         for piece in pieces:
             super().on_body(piece)
+
+    def _begin_conversation(self) -> None:
+        url, is_expecting = self.url, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, is_expecting
+        self.headers = self.scope["headers"] = self._sent_headers
+        super().on_headers_complete()
+        self.headers = _NO_MORE_HEADERS
+
+    def on_usual_answer(self) -> None:
+        """Go on with the next request; without one the connection is closed once it has been idle for as long as uvicorn allows."""
+        if self.pipeline or self._passed_on is not None or self.transport.is_closing():
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_since is None:
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._close_if_idle)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _stop_idling(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
 
     def _is_short_enough(self, size: int) -> bool:
         # Where in a piece a head begins is not told, and before it may stand a body.
@@ -225,6 +212,7 @@ class BoundedHTTP(HttpToolsProtocol, _HeadDeadline):
 
     def _change_protocol(self, received: bytes) -> None:
         self.stop_waiting()
+        self._stop_idling()
         self._unset_keepalive_if_required()
         self.connections.discard(self)
         careful = CarefulHTTP(config=self.config, server_state=self.server_state, app_state=self.app_state)
@@ -269,4 +257,4 @@ class _OneAnswer:
         protocol.transport.write(b"".join(lines))
         if not self.keep_alive:
             protocol.transport.close()
-        protocol.on_response_complete()
+        protocol.on_usual_answer()

@@ -49,7 +49,7 @@ OWNERS = {
     "prometheus_client": {"api/metrics.py"},
     "fastapi": {"api/app.py"},
     "sqlite3": {"api/spool_file.py"},
-    "uvicorn": {"cdr/processes.py", "cdr/bounded_http.py"},
+    "uvicorn": {"cdr/processes.py", "cdr/bounded_http.py", "cdr/careful_http.py"},
     "typer": {"cdr/main.py", "cdr/options.py", *COMMAND_GROUPS},
 }
 

@@ -58,7 +58,7 @@ class Hasty(Receiver):
     """Waits for a head no longer than HASTE_SECONDS, and for as long as a test lasts where nothing has come of one."""
 
     code = (
-        f"from cdr import bounded_http; bounded_http.HEAD_SECONDS = {HASTE_SECONDS};"
+        f"from cdr import bounded_http, careful_http; careful_http.HEAD_SECONDS = {HASTE_SECONDS};"
         "bounded_http.BoundedHTTP.timeout_keep_alive = property(lambda _: 600, lambda *_: None);"
         f"{Receiver.code}"
     )
@@ -72,6 +72,41 @@ def hasty(valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactor
         yield receiver
     finally:
         receiver.stop()
+
+
+IDLE_SECONDS = 2.0
+
+
+class Idle(Receiver):
+    """Closes a connection that has been idle for IDLE_SECONDS."""
+
+    code = (
+        "from cdr import bounded_http;"
+        f"bounded_http.BoundedHTTP.timeout_keep_alive = property(lambda _: {IDLE_SECONDS}, lambda *_: None);"
+        f"{Receiver.code}"
+    )
+
+
+@pytest.fixture
+def idle(valkey_server: EmbeddedValkey, tmp_path: Path) -> Iterator[Receiver]:
+    receiver = Idle(valkey_server.url(), tmp_path / "receiver.log", free_port())
+    try:
+        receiver.wait_until_up()
+        yield receiver
+    finally:
+        receiver.stop()
+
+
+def test_a_connection_is_closed_once_it_has_been_idle_for_long_and_not_before(idle: Receiver, redis_url: str) -> None:
+    with connected(idle) as connection:
+        for number in range(5):
+            connection.sendall(request(cdr(str(number))))
+            replies(connection, 1)
+            answered_at = time.monotonic()
+            time.sleep(0.7 if number < 4 else 0)
+        assert received(connection) == b""
+        assert time.monotonic() - answered_at > 0.9 * IDLE_SECONDS
+    assert len(call_ids(redis_url)) == 5
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 7], ids=lambda count: f"in {count} pieces")
