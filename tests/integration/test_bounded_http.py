@@ -109,6 +109,18 @@ def test_a_connection_is_closed_once_it_has_been_idle_for_long_and_not_before(id
     assert len(call_ids(redis_url)) == 5
 
 
+def test_a_connection_on_which_a_post_is_coming_is_not_idle(idle: Receiver, redis_url: str) -> None:
+    with connected(idle) as connection:
+        connection.sendall(request(cdr("first")))
+        replies(connection, 1)
+        slow = request(cdr("slow"))
+        connection.sendall(slow[:-5])
+        time.sleep(1.5 * IDLE_SECONDS)
+        connection.sendall(slow[-5:])
+        replies(connection, 1)
+    assert call_ids(redis_url) == ["first", "slow"]
+
+
 @pytest.mark.parametrize("pieces", [1, 2, 7], ids=lambda count: f"in {count} pieces")
 def test_a_usual_post_is_taken_however_it_is_cut(receiver: Receiver, redis_url: str, pieces: int) -> None:
     with connected(receiver) as connection:

@@ -26,7 +26,6 @@ def test_a_signal_raises_where_it_is_asked_for_and_nowhere_else(number: signal.S
     with interruption_noted() as interruption:
         interruption.check()
         os.kill(os.getpid(), number)
-        # A lock that is taken here is given back.
         assert interruption.came
         with pytest.raises(KeyboardInterrupt):
             interruption.check()

@@ -1,4 +1,4 @@
--- Of these incoming rows, those whose CDR has a row, and whether this delivery made it: then it is not to be merged into it.
+-- Of these incoming rows, those whose CDR has a row, and whether this very delivery made that row.
 SELECT
     incoming.identity,
     (known.delivery_id, known.delivery_place) = (incoming.delivery_id, incoming.delivery_place)
