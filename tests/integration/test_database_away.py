@@ -136,10 +136,11 @@ def test_restarted_between_two_jobs(work: Work) -> None:
 
 
 def test_shutting_down_while_somebody_is_connected(work: Work) -> None:
-    work.server.run(END_THE_WORKERS_SESSION)
-    with psycopg.connect(work.server.url):
+    with psycopg.connect(work.server.url, autocommit=True) as somebody:
         work.server.send(signal.SIGTERM)
         until(lambda: says(work.server, "shutting down"))
+        # Only now, for until then each of the worker's threads may open another one.
+        until(lambda: not somebody.execute(END_THE_WORKERS_SESSION).fetchall())
         work.queue("a")
         work.await_put_back()
     work.server.wait()
