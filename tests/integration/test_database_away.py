@@ -112,7 +112,7 @@ def test_down_when_a_job_starts(connection: redis.Redis, server: OwnPostgres, re
 
 
 OF_THE_WORKER = "SELECT pid FROM pg_stat_activity WHERE application_name = 'cdr worker'"
-END_THE_WORKERS_SESSION = f"SELECT pg_terminate_backend(pid) FROM ({OF_THE_WORKER}) AS sessions"
+END_THE_WORKERS_SESSIONS = f"SELECT pg_terminate_backend(pid) FROM ({OF_THE_WORKER}) AS sessions"
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGQUIT, signal.SIGINT])
@@ -140,7 +140,7 @@ def test_shutting_down_while_somebody_is_connected(work: Work) -> None:
         work.server.send(signal.SIGTERM)
         until(lambda: says(work.server, "shutting down"))
         # Only now, for until then each of the worker's threads may open another one.
-        until(lambda: not somebody.execute(END_THE_WORKERS_SESSION).fetchall())
+        until(lambda: not somebody.execute(END_THE_WORKERS_SESSIONS).fetchall())
         work.queue("a")
         work.await_put_back()
     work.server.wait()
@@ -181,7 +181,7 @@ def readable(server: OwnPostgres) -> bool:
 
 def test_sessions_ended_by_an_administrator(work: Work) -> None:
     for call_id in "abc":
-        work.server.run(END_THE_WORKERS_SESSION)
+        work.server.run(END_THE_WORKERS_SESSIONS)
         work.queue(call_id)
         work.await_rows()
 
@@ -208,7 +208,7 @@ BROKEN_AND_MENDED = {
 def test_refusing_everybody(work: Work, cause: str) -> None:
     broken, mended = BROKEN_AND_MENDED[cause]
     work.server.run(broken, database="postgres" if "DATABASE" in broken else "cdr")
-    work.server.run(END_THE_WORKERS_SESSION, database="postgres")
+    work.server.run(END_THE_WORKERS_SESSIONS, database="postgres")
     work.queue("a", "b")
     work.await_put_back()
     work.await_put_back()
