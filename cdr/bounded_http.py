@@ -20,7 +20,8 @@ from uvicorn.server import ServerState
 
 from api.acknowledge import Response
 from api.app import Receiver
-from cdr.careful_http import CarefulHTTP, HeadDeadline
+from cdr.careful_http import CarefulHTTP
+from cdr.connection_deadlines import ConnectionDeadlines
 
 # The careful protocol has the same bound. What came in one piece with the first byte of a head is not counted.
 MAX_HEAD_BYTES = 64 * 1024
@@ -28,7 +29,7 @@ MAX_HEAD_BYTES = 64 * 1024
 _NO_MORE_HEADERS: Any = deque(maxlen=0)
 
 
-class BoundedHTTP(HttpToolsProtocol, HeadDeadline):
+class BoundedHTTP(HttpToolsProtocol, ConnectionDeadlines):
     """The protocol in C, within the same bounds."""
 
     _head_bytes = 0
@@ -122,7 +123,8 @@ class BoundedHTTP(HttpToolsProtocol, HeadDeadline):
         self._pieces = None
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, be it one that was passed on."""
+        """Go on with the next request, be it one that was passed on, or wait for one."""
+        self.timeout_keep_alive = self.idle_seconds  # type: ignore[assignment]
         super().on_response_complete()
         if self._passed_on is not None and not self.is_answering and not self.transport.is_closing():
             self._change_protocol(self._passed_on)
@@ -162,7 +164,7 @@ class BoundedHTTP(HttpToolsProtocol, HeadDeadline):
         self.headers = _NO_MORE_HEADERS
 
     def on_usual_answer(self) -> None:
-        """Go on with the next request; without one the connection is closed once it has been idle for as long as uvicorn allows."""
+        """Go on with the next request; without one the connection is closed once it has been idle for too long."""
         if self.pipeline or self._passed_on is not None or self.transport.is_closing():
             self.on_response_complete()
             return
@@ -170,13 +172,13 @@ class BoundedHTTP(HttpToolsProtocol, HeadDeadline):
         self.flow.resume_reading()
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+            self._idle_timer = self.loop.call_later(self.idle_seconds, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
         self._idle_timer = None
         if self._idle_since is None:
             return
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        left = self._idle_since + self.idle_seconds - self.loop.time()
         if left > 0:
             self._idle_timer = self.loop.call_later(left, self._close_if_idle)
         else:

@@ -26,6 +26,8 @@ from receiver_on_the_wire import (
 from receiving import SECRET, deliveries, jobs
 
 from cdr.bounded_http import MAX_HEAD_BYTES
+from cdr.connection_deadlines import IDLE_SECONDS as IDLE_LONG
+from cdr.connection_deadlines import IDLE_SECONDS_OF_MANY
 from cdr.embedded_valkey import EmbeddedValkey
 
 __all__ = ["kept_receiver", "receiver"]
@@ -58,15 +60,13 @@ class Hasty(Receiver):
     """Waits for a head no longer than HASTE_SECONDS, and for as long as a test lasts where nothing has come of one."""
 
     code = (
-        f"from cdr import bounded_http, careful_http; careful_http.HEAD_SECONDS = {HASTE_SECONDS};"
-        "bounded_http.BoundedHTTP.timeout_keep_alive = property(lambda _: 600, lambda *_: None);"
-        f"{Receiver.code}"
+        f"from cdr import connection_deadlines; connection_deadlines.HEAD_SECONDS = {HASTE_SECONDS};"
+        f"connection_deadlines.IDLE_SECONDS = 600; {Receiver.code}"
     )
 
 
-@pytest.fixture(scope="module")
-def hasty(valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    receiver = Hasty(valkey_server.url(), tmp_path_factory.mktemp("hasty") / "receiver.log", free_port())
+def kept(kind: type[Receiver], valkey: EmbeddedValkey, folders: pytest.TempPathFactory) -> Iterator[Receiver]:
+    receiver = kind(valkey.url(), folders.mktemp(kind.__name__) / "receiver.log", free_port())
     try:
         receiver.wait_until_up()
         yield receiver
@@ -74,27 +74,23 @@ def hasty(valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactor
         receiver.stop()
 
 
-IDLE_SECONDS = 2.0
+@pytest.fixture(scope="module")
+def hasty(valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    yield from kept(Hasty, valkey_server, tmp_path_factory)
+
+
+IDLE_SECONDS = 3.0
 
 
 class Idle(Receiver):
     """Closes a connection that has been idle for IDLE_SECONDS."""
 
-    code = (
-        "from cdr import bounded_http;"
-        f"bounded_http.BoundedHTTP.timeout_keep_alive = property(lambda _: {IDLE_SECONDS}, lambda *_: None);"
-        f"{Receiver.code}"
-    )
+    code = f"from cdr import connection_deadlines; connection_deadlines.IDLE_SECONDS = {IDLE_SECONDS}; {Receiver.code}"
 
 
-@pytest.fixture
-def idle(valkey_server: EmbeddedValkey, tmp_path: Path) -> Iterator[Receiver]:
-    receiver = Idle(valkey_server.url(), tmp_path / "receiver.log", free_port())
-    try:
-        receiver.wait_until_up()
-        yield receiver
-    finally:
-        receiver.stop()
+@pytest.fixture(scope="module")
+def idle(valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    yield from kept(Idle, valkey_server, tmp_path_factory)
 
 
 def test_a_connection_is_closed_once_it_has_been_idle_for_long_and_not_before(idle: Receiver, redis_url: str) -> None:
@@ -103,10 +99,50 @@ def test_a_connection_is_closed_once_it_has_been_idle_for_long_and_not_before(id
             connection.sendall(request(cdr(str(number))))
             replies(connection, 1)
             answered_at = time.monotonic()
-            time.sleep(0.7 if number < 4 else 0)
+            time.sleep(1 if number < 4 else 0)
         assert received(connection) == b""
         assert time.monotonic() - answered_at > 0.9 * IDLE_SECONDS
     assert len(call_ids(redis_url)) == 5
+
+
+# What each way of answering leaves on a connection: the usual one, uvicorn's, and that of the careful protocol.
+ANSWERED = {
+    "a usual post": lambda: request(cdr("first")),
+    "a post of two CDRs": lambda: request(b"[" + cdr("first") + b"," + cdr("second") + b"]"),
+    "an offer": lambda: request(cdr("first"), *OFFER),
+}
+
+
+class Crowded(Receiver):
+    """Has many connections as soon as it has one."""
+
+    code = (
+        "from cdr import connection_deadlines as deadlines; deadlines.MANY_CONNECTIONS = 0;"
+        f"deadlines.IDLE_SECONDS = 600; deadlines.IDLE_SECONDS_OF_MANY = 0.5; {Receiver.code}"
+    )
+
+
+@pytest.fixture(scope="module")
+def crowded(valkey_server: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    yield from kept(Crowded, valkey_server, tmp_path_factory)
+
+
+@pytest.mark.parametrize("first", ANSWERED)
+def test_of_many_connections_each_is_closed_soon(crowded: Receiver, first: str) -> None:
+    with connected(crowded) as connection:
+        connection.sendall(ANSWERED[first]())
+        replies(connection, 1)
+        assert received(connection) == b""
+
+
+def test_a_connection_outlives_the_longest_pause_of_a_proxy(receiver: Receiver) -> None:
+    with connected(receiver) as connection:
+        for pause in (0.0, 1.5 * IDLE_SECONDS_OF_MANY):
+            time.sleep(pause)
+            connection.sendall(request(cdr("x")))
+            replies(connection, 1)
+    # nginx and load balancers give an idle connection up after a minute, Traefik after 90 seconds, Caddy after two minutes.
+    assert IDLE_LONG > 120
 
 
 def test_a_connection_on_which_a_post_is_coming_is_not_idle(idle: Receiver, redis_url: str) -> None:

@@ -107,7 +107,12 @@ def test_stages_end_in_reverse_order(started: list[tuple[str, int]], tmp_path: P
 def test_a_signal_ends_all_children(
     started: list[tuple[str, int]], tmp_path: Path, request_to_stop: signal.Signals
 ) -> None:
-    supervise([[python("one", LIVE), python("two", LIVE)]], tmp_path, lambda: os.kill(os.getpid(), request_to_stop))
+    # As under a terminal, even where the tests themselves run under nohup.
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        supervise([[python("one", LIVE), python("two", LIVE)]], tmp_path, lambda: os.kill(os.getpid(), request_to_stop))
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
     assert sorted(name for name, _ in started) == ["one", "two"]
 
