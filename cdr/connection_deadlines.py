@@ -8,8 +8,9 @@ from typing import Any
 # From the connection, or from the first byte after an answer; the body has a deadline of its own in api/guards.py.
 HEAD_SECONDS = 20.0
 # A sender whose next post is on its way while we close gets no answer. So a proxy in front of us has to be the one that
-# closes: those in use give an idle connection up after 60 s (nginx, load balancers), 90 s (Traefik) or 2 minutes (Caddy).
-IDLE_SECONDS = 150.0
+# closes. Those in use give an idle connection up after 60 s (nginx, Amazon's load balancers), 90 s (Traefik), 2 minutes
+# (Caddy) or 10 minutes (Google's).
+IDLE_SECONDS = 620.0
 # A sender that opens a connection for each post and closes none must not use up what the system allows.
 IDLE_SECONDS_OF_MANY = 5.0
 MANY_CONNECTIONS = 1000
