@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -77,7 +76,7 @@ def _circumstances(bench: Bench) -> dict[str, Any]:
         "rounds": bench.rounds,
         "scale": bench.scale,
         "cores": os.cpu_count(),
-        "python": platform.python_version(),
+        "python": sys.version,
         "load_before": round(os.getloadavg()[2], 1),
     }
 

@@ -33,14 +33,18 @@ if TYPE_CHECKING:
     from worker.recordings.fetch_batch import Batch
 
 
+# While one thread enriches, two wait for PostgreSQL, which takes about as long for a CDR as all of Python does.
+FURTHER_CONNECTIONS = 2
+
+
 class Context:
     """The worker's own things; raises ConfigurationError when a setting is missing."""
 
     def __init__(self) -> None:
         self.process_id = os.getpid()
         self.database = _open_database()
-        # For the thread that loads beside the worker's own, once there is something for both.
-        self.second_database = _open_database()
+        # For the threads that load beside the worker's own, once there is something for them.
+        self.further_databases = [_open_database() for _ in range(FURTHER_CONNECTIONS)]
         self.knowledge = Knowledge(Accounts(load(AccountDefaults)), ExtensionDirectory(), load(NamedHooks).hooks)
 
     @cached_property
@@ -51,7 +55,7 @@ class Context:
     @cached_property
     def part_loader(self) -> PartLoader:
         """What loads the CDRs of many jobs."""
-        return PartLoader(self.database, self.second_database, self.knowledge)
+        return PartLoader(self.database, self.further_databases, self.knowledge)
 
     @cached_property
     def follow_up(self) -> FollowUp:

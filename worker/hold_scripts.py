@@ -39,8 +39,8 @@ local function to_failed(id, now, meta, failed_seconds)
 end
 """
 
-# ARGV: token, seconds of a lease, the job that RQ took, room for CDRs or recordings, most jobs. From the head of the queue it takes
-# along what says how many it carries, and what no worker has died of. A job that was put back meanwhile, or of which
+# ARGV: token, seconds of a lease, the job that RQ took, room for CDRs or recordings, most jobs, most bytes. From the head of the queue
+# it takes along what says how many it carries, and what no worker has died of. A job that was put back meanwhile, or of which
 # another holds a second copy, is none of ours.
 TAKE = (
     PLACES
@@ -48,6 +48,7 @@ TAKE = (
     + """
 if redis.call('LREM', taken, 1, ARGV[3]) == 0 then return {} end
 local ids, known, room = {ARGV[3]}, {[ARGV[3]] = true}, tonumber(ARGV[4])
+local bytes = redis.call('HSTRLEN', 'rq:job:' .. ARGV[3], 'data')
 while room > 0 and #ids < tonumber(ARGV[5]) do
     local id = redis.call('LINDEX', waiting, 0)
     if not id or string.find(id, '[^%w_-]') then break end
@@ -55,6 +56,8 @@ while room > 0 and #ids < tonumber(ARGV[5]) do
     local count = fields[1] or fields[2]
     local size = count and string.match(count, '^%d+$') and tonumber(count)
     if not size or fields[3] or size > room then break end
+    bytes = bytes + redis.call('HSTRLEN', 'rq:job:' .. id, 'data')
+    if bytes > tonumber(ARGV[6]) then break end
     redis.call('LPOP', waiting)
     if not known[id] then ids[#ids + 1] = id end
     known[id] = true

@@ -30,8 +30,9 @@ from common.redis_client import RedisClient, translated
 from worker import hold_scripts
 
 LEASE_SECONDS = 12.0
-MAX_CDRS = 2000
-MAX_JOBS = 200
+MAX_JOBS = 800
+# As they are in Redis, compressed. A CDR of 800 bytes takes 200; one with a transcript may take millions.
+MAX_BYTES = 4_000_000
 # The registry of what runs is for people: who is alive is told by the leases, and a stock command must not call our jobs
 # abandoned.
 STARTED_SECONDS = 86_400
@@ -66,8 +67,11 @@ class Hold:
         self._queue = queue
 
     def take(self, job_id: str, room: int) -> list[str]:
-        """Take hold of the job that RQ has just taken, and of jobs behind it that carry up to `room` CDRs or recordings."""
-        found = self._run(hold_scripts.TAKE, LEASE_SECONDS, job_id, room, MAX_JOBS)
+        """Take hold of the job that RQ has just taken, and of jobs behind it that carry up to `room` CDRs or recordings.
+
+        All of them together are no larger than one worker has the memory for.
+        """
+        found = self._run(hold_scripts.TAKE, LEASE_SECONDS, job_id, room, MAX_JOBS, MAX_BYTES)
         self.job_ids = [each.decode() for each in found]
         return list(self.job_ids)
 

@@ -1,15 +1,15 @@
-"""Loads what a worker took at once in parts, two at a time: PostgreSQL loads one while the other is enriched.
+"""Loads what a worker took at once in parts, several at a time: PostgreSQL loads some while another is enriched.
 
-Two threads take part after part, each with a connection of its own. What they load is several transactions: where one fails,
-those before it stand. Whatever keeps two from being loaded at once keeps nobody from loading one after the other.
+Threads take part after part, each with a connection of its own. What they load is several transactions: where one fails,
+those before it stand. Whatever keeps several from being loaded at once keeps nobody from loading one after the other.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Lock, Thread
 from typing import TypeAlias
@@ -27,7 +27,7 @@ from worker.pipeline import Knowledge
 
 # So many CDRs are loaded in one transaction.
 PART_CDRS = 500
-# How long one part is loaded after the other once two at a time were not possible.
+# How long one part is loaded after the other once several at a time were not possible.
 ALONE_SECONDS = 60.0
 
 _Parts: TypeAlias = "deque[list[Delivery]]"
@@ -36,13 +36,13 @@ _log = structlog.get_logger("worker.load_parts")
 
 
 class PartLoader:
-    """A worker's two connections, for loads of which each ends before the next begins."""
+    """A worker's connections, the first its own thread's, for loads of which each ends before the next begins."""
 
-    def __init__(self, database: Database, second_database: Database, knowledge: Knowledge) -> None:
+    def __init__(self, database: Database, further_databases: Sequence[Database], knowledge: Knowledge) -> None:
         self._database = database
-        self._second_database = second_database
+        self._further_databases = further_databases
         self._knowledge = knowledge
-        # While both threads enrich, PostgreSQL waits for both.
+        # While all threads enrich, PostgreSQL waits for all.
         self._enriching = Lock()
         # Until when parts are loaded one after the other, on the monotonic clock.
         self._alone_until = float("-inf")
@@ -52,25 +52,27 @@ class PartLoader:
         # The legs and further deliveries of one call are loaded together, and rows go side by side into the indexes.
         deliveries = sorted(deliveries, key=_call_of)
         parts = deque(deliveries[start : start + PART_CDRS] for start in range(0, len(deliveries), PART_CDRS))
-        # Where it fails, or a second signal to stop breaks it off, the other thread has nothing more to begin with.
+        # Where it fails, or a second signal to stop breaks it off, the other threads have nothing more to begin with.
         with _emptied_at_failure(parts):
             if len(parts) > 1 and time.monotonic() >= self._alone_until:
-                with beside(partial(self._help, parts)):
+                with ExitStack() as helpers:
+                    for database in self._further_databases[: len(parts) - 1]:
+                        helpers.enter_context(beside(partial(self._help, parts, database)))
                     self._load_some(parts, self._database, is_alone=False)
             self._load_some(parts, self._database, is_alone=True)
 
-    def _help(self, parts: _Parts) -> None:
-        """Load parts by the second connection, if there is one: PostgreSQL may allow one and no more."""
+    def _help(self, parts: _Parts, database: Database) -> None:
+        """Load parts by a further connection, if there is one: PostgreSQL may allow one and no more."""
         try:
-            with self._second_database.transaction() as cursor:
+            with database.transaction() as cursor:
                 cursor.execute(b"SELECT 1")
         except DatabaseUnavailable as error:
             self._stay_alone(error)
             return
-        self._load_some(parts, self._second_database, is_alone=False)
+        self._load_some(parts, database, is_alone=False)
 
     def _load_some(self, parts: _Parts, database: Database, *, is_alone: bool) -> None:
-        """Load part after part until none is left to begin with, or two at a time turn out to be in each other's way."""
+        """Load part after part until none is left to begin with, or several at a time turn out to be in each other's way."""
         with _emptied_at_failure(parts):
             while (taken := self._take(parts)) is not None:
                 part, records = taken
@@ -84,7 +86,7 @@ class PartLoader:
                     return
 
     def _take(self, parts: _Parts) -> tuple[list[Delivery], list[Record]] | None:
-        """Take the next part and enrich it, while the other thread does not; None when there is none."""
+        """Take the next part and enrich it, while no other thread does; None when there is none."""
         with self._enriching:
             try:
                 part = parts.popleft()

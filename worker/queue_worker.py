@@ -16,7 +16,8 @@ from common.errors import CdrError, ConfigurationError, NewerPayload, QueueUnava
 from common.job_queue import CDRS, FETCH_RECORDINGS, LOAD_CDRS, RECORDINGS, CdrJob, CdrQueue, JobSerializer
 from common.redis_client import RedisClient, translated
 from worker.context import end_follow_up
-from worker.holds import MAX_CDRS, Hold
+from worker.hold_size import HoldSize
+from worker.holds import Hold
 from worker.job_failure import describe, result_record
 from worker.jobs import fetch_batches, load_batches
 from worker.leases import Renewal
@@ -30,8 +31,6 @@ LISTEN_SECONDS = 1
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 3.0
 _STEP_SECONDS = 0.25
-# How many CDRs or recordings are done at once, be it that they come in many jobs.
-MOST_TOGETHER = {CDRS: MAX_CDRS, RECORDINGS: RECORDINGS_A_JOB}
 
 _log = structlog.get_logger("worker.queue_worker")
 
@@ -57,6 +56,7 @@ class CdrWorker(SignsOfLife):
         self._redis_is_away = False
         self._is_broken_off = False
         self._renewal = Renewal(self.show_busy)
+        self._hold_size = HoldSize()
 
     # What RQ asks of a worker between jobs.
 
@@ -143,7 +143,9 @@ class CdrWorker(SignsOfLife):
             self._pause(self._setback)
 
     def _run(self, hold: Hold, job: CdrJob, queue: Queue) -> None:
-        room = MOST_TOGETHER.get(queue.name, 0) - job.size if job.size and not job.deaths else 0
+        # How many CDRs or recordings are done at once, be it that they come in many jobs.
+        most = {CDRS: self._hold_size.cdrs, RECORDINGS: RECORDINGS_A_JOB}.get(queue.name, 0)
+        room = most - job.size if job.size and not job.deaths else 0
         try:
             jobs = self._read(hold, job, hold.take(job.id, room))
             if jobs and not self._do_together(hold, jobs):
@@ -188,7 +190,9 @@ class CdrWorker(SignsOfLife):
             functions = {job.func_name for job in jobs}
             payloads: list[Any] = [job.args for job in jobs]
             if functions == {LOAD_CDRS}:
+                began = time.monotonic()
                 loaded = load_batches(payloads)
+                self._hold_size.learn(loaded, time.monotonic() - began)
             elif functions == {FETCH_RECORDINGS}:
                 fetch_batches(payloads)
             else:
@@ -198,12 +202,14 @@ class CdrWorker(SignsOfLife):
             return False
         except Transient as error:
             self._setback = error
+            self._hold_size.learn_failure()
             hold.put_back(job_ids)
             return True
         except StopRequested:
             raise
         except Exception as error:  # noqa: BLE001 - running each alone decides what becomes of it
             _log.info("run one by one", jobs=len(jobs), error=str(error))
+            self._hold_size.learn_failure()
             return False
         hold.finish_together(job_ids, self.key, loaded)
         return True

@@ -42,7 +42,19 @@ from common.postgres import Database
 from common.queue_format import finished_key, lease_key
 from common.replay_failed import replay
 from common.requeue import Moved, move_to_queue
-from worker import context, follow_up, gather, jobs, leases, load_parts, queue_worker, scheduled_jobs, scheduler
+from worker import (
+    context,
+    follow_up,
+    gather,
+    hold_size,
+    holds,
+    jobs,
+    leases,
+    load_parts,
+    queue_worker,
+    scheduled_jobs,
+    scheduler,
+)
 from worker import sweep as sweeping
 from worker.bisection import Failed
 from worker.holds import Hold, holders_key
@@ -307,12 +319,28 @@ def test_jobs_that_are_loaded_together_leave_nothing_behind(connection: redis.Re
     assert (queued(connection), connection.llen(INTERMEDIATE), connection.zcard(lease_key(CDRS))) == ([], 0, 0)
 
 
-def test_no_more_cdrs_are_taken_than_one_transaction_should_hold(
+def test_no_more_cdrs_are_taken_than_are_done_together(
     connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(queue_worker.MOST_TOGETHER, CDRS, 3)
+    monkeypatch.setattr(hold_size, "LEAST_CDRS", 3)
     for names in ("ab", "c", "d"):
         queue(connection, LOAD_CDRS, [delivery(leg(name)) for name in names])
+    run(connection)
+    assert (loaded(database_url), len(queued(connection))) == ({"a", "b", "c"}, 1)
+
+
+def test_no_more_bytes_are_taken_than_a_worker_has_the_memory_for(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        queue(connection, LOAD_CDRS, [delivery(leg(name, aiData=os.urandom(5000).hex()))])
+    size = connection.hstrlen(job_key(queued(connection)[0]), "data")
+    monkeypatch.setattr(holds, "MAX_BYTES", 2 * size + size // 2)
+    run(connection)
+    assert loaded(database_url) == {"a", "b"}
+    # One that is larger than all that is taken together is taken by itself.
+    monkeypatch.setattr(holds, "MAX_BYTES", size // 2)
+    queue(connection, LOAD_CDRS, [delivery(leg("d"))])
     run(connection)
     assert (loaded(database_url), len(queued(connection))) == ({"a", "b", "c"}, 1)
 

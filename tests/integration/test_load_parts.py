@@ -1,11 +1,11 @@
-"""Two connections load what a worker took; where two are not possible, or in each other's way, one loads all of it."""
+"""Some connections load what a worker took; where several are not possible, or in each other's way, one loads all of it."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import psycopg
@@ -50,8 +50,8 @@ def loader(database_url: str) -> Iterator[PartLoader]:
         yield made_of(first, second)
 
 
-def made_of(first: Database, second: Database) -> PartLoader:
-    return PartLoader(first, second, Knowledge(Accounts(AccountDefaults()), ExtensionDirectory()))
+def made_of(first: Database, *further: Database) -> PartLoader:
+    return PartLoader(first, further, Knowledge(Accounts(AccountDefaults()), ExtensionDirectory()))
 
 
 def calls(names: str) -> list[Delivery]:
@@ -118,16 +118,43 @@ def test_two_are_loaded_at_once_again_after_a_while(
 ) -> None:
     monkeypatch.setattr(load_parts, "ALONE_SECONDS", 0.0)
     loader._stay_alone(DatabaseUnavailable("away"))
-    both = threading.Barrier(2)
-    load_all = load_parts.load_all
-
-    def load_when_both_would(*arguments: Any) -> None:
-        both.wait(60)
-        load_all(*arguments)
-
-    monkeypatch.setattr(load_parts, "load_all", load_when_both_would)
+    let_each_wait_for(2, monkeypatch)
     loader.load(calls("abcd"))
     assert counts(database_url) == once("abcd")
+
+
+def let_each_wait_for(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a part be loaded only when so many threads are about to load one."""
+    together = threading.Barrier(threads)
+    load_all = load_parts.load_all
+
+    def load_when_all_would(*arguments: Any) -> None:
+        together.wait(60)
+        load_all(*arguments)
+
+    monkeypatch.setattr(load_parts, "load_all", load_when_all_would)
+
+
+def test_as_many_parts_are_loaded_at_once_as_there_are_connections(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_each_wait_for(3, monkeypatch)
+    with ExitStack() as opened:
+        databases = [opened.enter_context(closing(Database(database_url, name))) for name in ("1", "2", "3")]
+        made_of(*databases).load(calls("abcdef"))
+    assert counts(database_url) == once("abcdef")
+
+
+def test_where_one_further_connection_is_missing_the_others_load(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_each_wait_for(2, monkeypatch)
+    nowhere = f"postgresql://127.0.0.1:{free_port()}/none"
+    with ExitStack() as opened:
+        urls = (database_url, nowhere, database_url)
+        databases = [opened.enter_context(closing(Database(url, "cdr"))) for url in urls]
+        made_of(*databases).load(calls("abcdefgh"))
+    assert counts(database_url) == once("abcdefgh")
 
 
 def test_a_conflict_with_others_is_raised_where_one_loads_alone(

@@ -9,5 +9,5 @@ def forget_context() -> None:
     """Close the worker's connections, so that the next job opens others, by the settings that it finds."""
     here, context._Kept.context = context._Kept.context, None
     if here is not None:
-        for opened in (here.database, here.second_database, here.redis):
+        for opened in (here.database, *here.further_databases, here.redis):
             opened.close()
