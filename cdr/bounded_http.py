@@ -124,7 +124,7 @@ class BoundedHTTP(HttpToolsProtocol, ConnectionDeadlines):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, be it one that was passed on, or wait for one."""
-        self.timeout_keep_alive = self.idle_seconds  # type: ignore[assignment]
+        self.timeout_keep_alive = self.idle_seconds
         super().on_response_complete()
         if self._passed_on is not None and not self.is_answering and not self.transport.is_closing():
             self._change_protocol(self._passed_on)

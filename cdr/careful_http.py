@@ -29,5 +29,5 @@ class CarefulHTTP(H11Protocol, ConnectionDeadlines):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for one."""
-        self.timeout_keep_alive = self.idle_seconds  # type: ignore[assignment]
+        self.timeout_keep_alive = self.idle_seconds
         super().on_response_complete()

@@ -10,9 +10,9 @@ HEAD_SECONDS = 20.0
 # A sender whose next post is on its way while we close gets no answer. So a proxy in front of us has to be the one that
 # closes. Those in use give an idle connection up after 60 s (nginx, Amazon's load balancers), 90 s (Traefik), 2 minutes
 # (Caddy) or 10 minutes (Google's).
-IDLE_SECONDS = 620.0
+IDLE_SECONDS = 620
 # A sender that opens a connection for each post and closes none must not use up what the system allows.
-IDLE_SECONDS_OF_MANY = 5.0
+IDLE_SECONDS_OF_MANY = 5
 MANY_CONNECTIONS = 1000
 
 
@@ -31,7 +31,7 @@ class ConnectionDeadlines:
         return self.cycle is not None and not self.cycle.response_complete
 
     @property
-    def idle_seconds(self) -> float:
+    def idle_seconds(self) -> int:
         """How long the connection is kept after an answer when nothing more comes."""
         return IDLE_SECONDS if len(self.connections) <= MANY_CONNECTIONS else IDLE_SECONDS_OF_MANY
 

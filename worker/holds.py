@@ -69,7 +69,7 @@ class Hold:
     def take(self, job_id: str, room: int) -> list[str]:
         """Take hold of the job that RQ has just taken, and of jobs behind it that carry up to `room` CDRs or recordings.
 
-        All of them together are no larger than one worker has the memory for.
+        What comes along makes all of it no larger than MAX_BYTES, and the first job is taken whatever its size.
         """
         found = self._run(hold_scripts.TAKE, LEASE_SECONDS, job_id, room, MAX_JOBS, MAX_BYTES)
         self.job_ids = [each.decode() for each in found]

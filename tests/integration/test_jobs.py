@@ -329,6 +329,46 @@ def test_no_more_cdrs_are_taken_than_are_done_together(
     assert (loaded(database_url), len(queued(connection))) == ({"a", "b", "c"}, 1)
 
 
+@pytest.fixture
+def one_cdr_then_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a worker take one CDR at once, and three after any load."""
+    monkeypatch.setattr(hold_size, "LEAST_CDRS", 1)
+    monkeypatch.setattr(hold_size, "MOST_CDRS", 3)
+    monkeypatch.setattr(hold_size, "HOLD_SECONDS", 1e9)
+
+
+@pytest.mark.usefixtures("one_cdr_then_three")
+def test_more_is_taken_after_a_load_that_was_fast(connection: redis.Redis, database_url: str) -> None:
+    for name in "abcdef":
+        queue(connection, LOAD_CDRS, [delivery(leg(name))])
+    run(connection, jobs_to_run=2)
+    assert loaded(database_url) == set("abcd")
+
+
+@pytest.mark.usefixtures("one_cdr_then_three")
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    # What was taken together goes back, or is loaded one by one; then the least is taken.
+    [(DatabaseUnavailable("away"), "ab"), (ValueError("one of them is bad"), "abcde")],
+    ids=["put back", "one by one"],
+)
+def test_less_is_taken_after_a_load_that_failed(
+    connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: str
+) -> None:
+    load_batches, errors = jobs.load_batches, [None, error, None]
+
+    def fail_the_second_time(payloads: list[Any]) -> int:
+        if (failure := errors.pop(0)) is not None:
+            raise failure
+        return load_batches(payloads)
+
+    monkeypatch.setattr(queue_worker, "load_batches", fail_the_second_time)
+    for name in "abcdefg":
+        queue(connection, LOAD_CDRS, [delivery(leg(name))])
+    run(connection, jobs_to_run=3)
+    assert loaded(database_url) == set(expected)
+
+
 def test_no_more_bytes_are_taken_than_a_worker_has_the_memory_for(
     connection: redis.Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
