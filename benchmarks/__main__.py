@@ -64,15 +64,16 @@ def main() -> int:
 
 
 def _write(part: Part, bench: Bench) -> None:
-    """Put a part's figures in place of those of an earlier run; what else the file holds stays."""
+    """Put a part's figures in place of those of an earlier run of the day (UTC); what else the file holds stays."""
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    known[part.name] = {**_circumstances(bench), **part.as_json()}
+    now = datetime.now(UTC)
+    known.setdefault(now.date().isoformat(), {})[part.name] = {**_circumstances(bench, now), **part.as_json()}
     RESULTS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _circumstances(bench: Bench) -> dict[str, Any]:
+def _circumstances(bench: Bench, now: datetime) -> dict[str, Any]:
     return {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "measured_at": now.isoformat(timespec="seconds"),
         "rounds": bench.rounds,
         "scale": bench.scale,
         "cores": os.cpu_count(),

@@ -7,12 +7,12 @@ Importing this module makes JSON RQ's default serializer too, for what asks none
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from isal import isal_zlib
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
@@ -92,7 +92,6 @@ NO_TIMEOUT = -1
 RESULT_TTL_SECONDS = 60
 KEEP_FOR_EVER = -1
 _COMPRESS_FROM_BYTES = 1024
-_COMPRESSION_LEVEL = 1
 
 # What we read of a job's hash. The rest of what RQ knows could make a process import or fetch something of the writer's
 # choice (callbacks, webhooks, dependencies), or change what becomes of a job (timeouts, retries, repeats, rate limits).
@@ -246,10 +245,13 @@ class NewJob:
     def _hash(self) -> dict[str, Any]:
         now = timestamp()
         data = JobSerializer.dumps([self.function, None, [self.version, *self.arguments], {}])
+        if len(data) >= _COMPRESS_FROM_BYTES:
+            # What zlib and RQ read, in a quarter of the time, which each acknowledgement of the group waits for.
+            data = isal_zlib.compress(data, level=1)
         return {
             "created_at": now,
             "enqueued_at": now,
-            "data": zlib.compress(data, _COMPRESSION_LEVEL) if len(data) >= _COMPRESS_FROM_BYTES else data,
+            "data": data,
             "origin": self.queue,
             "description": self.description,
             "status": "queued",

@@ -44,6 +44,7 @@ OWNERS = {
         "worker/signs_of_life.py",
     },
     "urllib3": {"worker/recordings/safe_http.py", "worker/post_webhook.py", "cdr/post_cdr.py"},
+    "isal": {"common/job_queue.py"},
     "obstore": {"worker/recordings/object_store.py"},
     "phonenumbers": {"worker/numbering_plans.py"},
     "prometheus_client": {"api/metrics.py"},
