@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,9 +24,11 @@ from typing import Any
 from benchmarks import cost, growth, lag, load, queries, receive, whole_way
 from benchmarks.bench import Bench
 from benchmarks.figures import Part
-from benchmarks.processes import Failed
+from benchmarks.processes import ROOT, Failed
 
 RESULTS = Path(__file__).with_name("results.json")
+# What is measured less often, or by less, is a trial, and not kept.
+LEAST_ROUNDS, LEAST_SCALE = 5, 1.0
 PARTS: dict[str, Callable[[Bench], Iterator[Part]]] = {
     "receive": receive.measure,
     "load": load.measure,
@@ -65,6 +68,9 @@ def main() -> int:
 
 def _write(part: Part, bench: Bench) -> None:
     """Put a part's figures in place of those of an earlier run of the day (UTC); what else the file holds stays."""
+    if bench.rounds < LEAST_ROUNDS or bench.scale < LEAST_SCALE:
+        bench.tell(f"a trial, not kept in {RESULTS.name}")
+        return
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     now = datetime.now(UTC)
     known.setdefault(now.date().isoformat(), {})[part.name] = {**_circumstances(bench, now), **part.as_json()}
@@ -79,7 +85,19 @@ def _circumstances(bench: Bench, now: datetime) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python": sys.version,
         "load_before": round(os.getloadavg()[2], 1),
+        "commit": _commit(),
     }
+
+
+def _commit() -> str:
+    """Name the commit that was measured, with `-dirty` when more than the figures was changed since; empty without git."""
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    changed = subprocess.run(
+        ["git", "diff", "--quiet", "HEAD", "--", ".", f":!benchmarks/{RESULTS.name}"], cwd=ROOT, check=False
+    )
+    return head.stdout.strip() + ("-dirty" if changed.returncode == 1 else "")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from benchmarks.backlog import Backlog, backlog, put
 from benchmarks.bench import Bench, Server
 from benchmarks.figures import Goal, Part, Sample, interleaved
 from benchmarks.paced import post_paced
-from benchmarks.processes import Failed, cpu_seconds, proportional_bytes, resident_bytes, wait_until
+from benchmarks.processes import Failed, cpu_seconds, peak_bytes, proportional_bytes, wait_until
 from benchmarks.receive import JSON_BYTES, XMLRPC_BYTES, realistic
 from benchmarks.traffic import simulated_posts
 from benchmarks.wrk import post
@@ -64,7 +64,7 @@ def measure(bench: Bench) -> Iterator[Part]:
     about = (
         f"{count:,} simulated JSON CDRs and their second deliveries, queued by the receiver's group commit with {MAX_GROUP_CDRS:,}"
         " senders at a time, then loaded by a worker: used_memory of Redis with them beside without them, pg_total_relation_size"
-        " of the partitions of cdr.cdrs after VACUUM. Resident memory (RSS, so that shared pages count too) of the one process:"
+        " of the partitions of cdr.cdrs after VACUUM. The most resident memory (VmHWM, shared pages count too) of the one process:"
         f" the receiver after {POST_SECONDS:g} s each of JSON and XML-RPC over {CONNECTIONS} connections, the worker after both."
     )
     yield Part("cost", about, UNITS, samples, GOALS)
@@ -76,7 +76,7 @@ def measure(bench: Bench) -> Iterator[Part]:
     yield Part("cost, idle", about, IDLE_UNITS, idle, IDLE_GOALS)
 
 
-def _work(bench: Bench, count: int, posts: list[Post], number: int) -> Sample:
+def _work(bench: Bench, count: int, posts: list[list[Post]], number: int) -> Sample:
     """Let CDRs wait, load them, and post others to a receiver, which are loaded too."""
     waiting = backlog(count, 100 + number, MAX_GROUP_CDRS, "json")
     body = waiting.body_bytes / waiting.deliveries
@@ -100,8 +100,8 @@ def _work(bench: Bench, count: int, posts: list[Post], number: int) -> Sample:
             "redis": redis_bytes / body,
             "postgres": row_bytes / body,
             "indexes": index_bytes / body,
-            "receiver": resident_bytes([receiver.pid]) / _MEGABYTE,
-            "worker": resident_bytes([worker]) / _MEGABYTE,
+            "receiver": peak_bytes(receiver.pid) / _MEGABYTE,
+            "worker": peak_bytes(worker) / _MEGABYTE,
         }
 
 
@@ -142,10 +142,10 @@ def _number(connection: psycopg.Connection[Any], query: LiteralString, *values: 
     return int(found[0])
 
 
-def _post(bench: Bench, receiver: Server, what: Post, prefix: str, connection: psycopg.Connection[Any]) -> None:
+def _post(bench: Bench, receiver: Server, what: list[Post], prefix: str, connection: psycopg.Connection[Any]) -> None:
     """Post with wrk and wait until every CDR that was acknowledged is a row."""
     seconds = max(1.0, POST_SECONDS * bench.scale)
-    load = post(receiver.url, what.body.decode(), what.content_type, prefix, CONNECTIONS, seconds, bench.folder)
+    load = post(receiver.url, what, prefix, CONNECTIONS, seconds, bench.folder)
 
     def stored() -> int:
         return _number(connection, "SELECT count(DISTINCT call_id) FROM cdr.cdrs WHERE call_id LIKE %s", f"{prefix}%")

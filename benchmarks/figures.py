@@ -77,7 +77,7 @@ class Part:
                 "goal": goal.text,
                 "bound": goal.bound,
                 **goal.reached(self.samples)._asdict(),
-                "met": goal.is_met_by(goal.reached(self.samples).median),
+                "met": goal.is_met_by(goal.reached(self.samples).median) if goal.bound else None,
             }
             for goal in self.goals
         ]

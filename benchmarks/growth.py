@@ -146,14 +146,12 @@ def _let_wait(bench: Bench, redis: RedisClient, count: int) -> int:
 
 
 def _acknowledge_round(
-    bench: Bench, receiver: Server, valkey: Server, redis: RedisClient, waiting: int, what: Post, number: int
+    bench: Bench, receiver: Server, valkey: Server, redis: RedisClient, waiting: int, what: list[Post], number: int
 ) -> Sample:
     pids = [receiver.pid, valkey.pid]
     cpu = cpu_seconds(pids)
     seconds = max(1.0, SECONDS * bench.scale)
-    load = post(
-        receiver.url, what.body.decode(), what.content_type, f"grow-{number}-", CONNECTIONS, seconds, bench.folder
-    )
+    load = post(receiver.url, what, f"grow-{number}-", CONNECTIONS, seconds, bench.folder)
     cpu = cpu_seconds(pids) - cpu
     memory = resident_bytes([receiver.pid]) / _MEGABYTE
     stored = len(queued_call_ids(redis, waiting))

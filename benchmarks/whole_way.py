@@ -26,8 +26,9 @@ from common.redis_client import RedisClient, connect
 
 CONNECTIONS = 64
 SECONDS = 10.0
-# Posted again and again with other call ids.
-BODIES = 5000
+# Posted one after the other, and all of them again with other call ids: so many that a worker forgets the numbers of the
+# first before it sees them again.
+BODIES = 40_000
 OURS, INSERT = "ours, durable", "FastAPI and a synchronous INSERT"
 UNITS = {"rate": "rows/s", "cpu": "CPU s for 1,000"}
 GOALS = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.processes import Failed
+from cdr.simulate.traffic import Post
 
 PLACE = "@CALL-ID@"
 _DONE = """
@@ -21,15 +22,16 @@ function done(summary, latency, requests)
     latency:percentile(50), latency:percentile(99)))
 end
 """
-# wrk makes each request by this: the body with a new call id. Of Lua's own time a few µs a request are taken.
+# wrk makes each request by this: one body after the other with a new call id. Of Lua's own time a few µs a request are taken.
 _SCRIPT = (
     """
-local before, after, content_type, prefix = %(before)s, %(after)s, %(content_type)s, %(prefix)s
+local content_type, prefix, before, after = %(content_type)s, %(prefix)s, {%(before)s}, {%(after)s}
 count = 0
 function setup(thread) only = thread end
 function request()
+  local one = count %% #before + 1
   count = count + 1
-  return wrk.format("POST", nil, {["Content-Type"] = content_type}, before .. prefix .. count .. after)
+  return wrk.format("POST", nil, {["Content-Type"] = content_type}, before[one] .. prefix .. count .. after[one])
 end
 """
     + _DONE
@@ -71,14 +73,15 @@ class Load(NamedTuple):
         return self.answers / self.seconds
 
 
-def post(url: str, body: str, content_type: str, prefix: str, connections: int, seconds: float, folder: Path) -> Load:
-    """Post `body` over so many connections for so long, PLACE in it replaced by a new call id each time.
+def post(url: str, posts: Sequence[Post], prefix: str, connections: int, seconds: float, folder: Path) -> Load:
+    """Send posts of one kind over so many connections for so long, in turns, PLACE in each replaced by a new call id each time.
 
     Raises Failed when there is no wrk, and when any answer was none of 2xx.
     """
-    before, after = body.split(PLACE)
-    words = {"before": before, "after": after, "content_type": content_type, "prefix": prefix}
-    return _run(_SCRIPT % _quoted(words), url, connections, seconds, folder)
+    halves = zip(*(post.body.decode().split(PLACE) for post in posts), strict=True)
+    before, after = (", ".join(map(_quote, half)) for half in halves)
+    words = _quoted({"content_type": posts[0].content_type, "prefix": prefix})
+    return _run(_SCRIPT % {**words, "before": before, "after": after}, url, connections, seconds, folder)
 
 
 def post_each(
@@ -96,7 +99,11 @@ def post_each(
 
 
 def _quoted(words: dict[str, str]) -> dict[str, str]:
-    return {name: json.dumps(value, ensure_ascii=False) for name, value in words.items()}
+    return {name: _quote(value) for name, value in words.items()}
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _run(script: str, url: str, connections: int, seconds: float, folder: Path) -> Load:
