@@ -52,14 +52,17 @@ def main() -> int:
     names = options.only.split(",")
     if unknown := set(names) - set(PARTS):
         parser.error(f"no such part: {', '.join(unknown)}")
-    with tempfile.TemporaryDirectory(prefix="cdr-bench-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="cdr-bench-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
         folder.chmod(0o711)
         bench = Bench(folder, options.rounds, options.scale)
         try:
-            for part in (part for each in names for part in PARTS[each](bench)):
-                print(part.tables(), flush=True)
-                _write(part, bench)
+            for name in names:
+                # What was written before, by an earlier part too, is not to be waited for by those who are measured now.
+                os.sync()
+                for part in PARTS[name](bench):
+                    print(part.tables(), flush=True)
+                    _write(part, bench)
         except Failed as error:
             print(f"FAILED: {error}", file=sys.stderr)
             return 1
