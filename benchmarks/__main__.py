@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,27 +57,30 @@ def main() -> int:
         folder = Path(temporary)
         folder.chmod(0o711)
         bench = Bench(folder, options.rounds, options.scale)
+        # Before all else: by the end of an hour another one may stand here.
+        commit = _commit()
         try:
             for name in names:
                 # What was written before, by an earlier part too, is not to be waited for by those who are measured now.
                 os.sync()
                 for part in PARTS[name](bench):
                     print(part.tables(), flush=True)
-                    _write(part, bench)
+                    _write(part, bench, commit)
         except Failed as error:
             print(f"FAILED: {error}", file=sys.stderr)
             return 1
     return 0
 
 
-def _write(part: Part, bench: Bench) -> None:
+def _write(part: Part, bench: Bench, commit: str) -> None:
     """Put a part's figures in place of those of an earlier run of the day (UTC); what else the file holds stays."""
     if bench.rounds < LEAST_ROUNDS or bench.scale < LEAST_SCALE:
         bench.tell(f"a trial, not kept in {RESULTS.name}")
         return
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     now = datetime.now(UTC)
-    known.setdefault(now.date().isoformat(), {})[part.name] = {**_circumstances(bench, now), **part.as_json()}
+    circumstances = {**_circumstances(bench, now), "commit": commit}
+    known.setdefault(now.date().isoformat(), {})[part.name] = {**circumstances, **part.as_json()}
     RESULTS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -88,12 +92,13 @@ def _circumstances(bench: Bench, now: datetime) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python": sys.version,
         "load_before": round(os.getloadavg()[2], 1),
-        "commit": _commit(),
     }
 
 
 def _commit() -> str:
-    """Name the commit that was measured, with `-dirty` when more than the figures was changed since; empty without git."""
+    """Name the commit that stands here, with `-dirty` when more than the figures was changed since; empty without git."""
+    if shutil.which("git") is None:
+        return ""
     head = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
